@@ -1,0 +1,145 @@
+"""Camera stamp to bus write through the whole graph: twin, camera, policy runner, driver, emulated bus.
+
+    python benchmarks/latency.py [--bundle DIR] [--seconds 300] [--json FILE]
+
+Starts the graph `policy_runner` with the simulated twin and reads `joint_commands_sent`, whose time_from_start is the
+driver's own measurement. A missed tick is a camera frame without a command. Without --bundle it takes random networks
+of the paper's size. Exit code 1 when the target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vmail.graph import load_graph
+from vmail.up import Graph, node_environment
+
+TARGET_P99_MS = 20.0
+START_TIMEOUT_S = 90.0
+IN_FLIGHT_NS = 300_000_000  # the command of a frame this new may still be on its way when the measurement ends
+
+
+class Probe:
+    """Listens to frames and sent commands, in this process."""
+
+    def __init__(self) -> None:
+        """Join ROS; the environment must be set by now."""
+        import rclpy
+        from sensor_msgs.msg import JointState
+        from trajectory_msgs.msg import JointTrajectory
+
+        from vmail_nodes.qos import COMMANDS_SENT, SENSOR_RECORDER
+
+        rclpy.init()
+        self.node = rclpy.create_node("latency_probe")
+        self.frames: list[int] = []
+        self.latency_ns: dict[int, int] = {}
+        # The twin's state has the stamp of each camera frame, and comes whether or not the camera node keeps up.
+        self.node.create_subscription(JointState, "twin/state", self._on_frame, SENSOR_RECORDER)
+        self.node.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
+
+    def _on_frame(self, message: Any) -> None:
+        from vmail_nodes.messages import ns_from_time
+
+        self.frames.append(ns_from_time(message.header.stamp))
+
+    def _on_sent(self, message: Any) -> None:
+        from vmail_nodes.messages import latency_ns, ns_from_time
+
+        self.latency_ns[ns_from_time(message.header.stamp)] = latency_ns(message)
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long."""
+        import rclpy
+
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            rclpy.spin_once(self.node, timeout_sec=left)
+
+    def call(self, name: str) -> None:
+        """Call a Trigger service that may not be there yet."""
+        import rclpy
+        from std_srvs.srv import Trigger
+
+        client = self.node.create_client(Trigger, name)
+        if not client.wait_for_service(START_TIMEOUT_S):
+            raise TimeoutError(f"{name} did not appear in {START_TIMEOUT_S:.0f} s; see the nodes' output above")
+        future = client.call_async(Trigger.Request())
+        rclpy.spin_until_future_complete(self.node, future, timeout_sec=START_TIMEOUT_S)
+        if future.result() is None or not future.result().success:
+            raise RuntimeError(f"{name} failed: {future.result()}")
+
+
+def measure(bundle: Path, seconds: float) -> dict[str, float]:
+    """Run the graph and return latencies in ms, and ticks seen and missed."""
+    with tempfile.TemporaryDirectory(prefix="vmail-") as folder:
+        os.environ.update(node_environment())
+        graph = Graph(load_graph("policy_runner", {"sim": "true", "bundle": str(bundle)}, Path(folder)), Path(folder))
+        graph.start()
+        try:
+            probe = Probe()
+            probe.call("twin/reset")
+            probe.call("policy_runner/start")
+            begin = time.monotonic()
+            while not probe.latency_ns:
+                probe.spin(0.1)
+                if graph.ended() is not None or time.monotonic() - begin > START_TIMEOUT_S:
+                    raise RuntimeError("the graph gave no command; see the nodes' output above")
+            probe.spin(seconds)
+        finally:
+            graph.stop()
+    return summarise(probe)
+
+
+def summarise(probe: Probe) -> dict[str, float]:
+    """Latencies in ms over all commands. Every frame from the first command on that none carries is a missed tick."""
+    first, last = min(probe.latency_ns), max(probe.frames) - IN_FLIGHT_NS
+    ticks = [stamp for stamp in probe.frames if first <= stamp <= last]
+    missed = [stamp for stamp in ticks if stamp not in probe.latency_ns]
+    p50, p90, p99, worst = np.percentile(np.array(list(probe.latency_ns.values())) * 1e-6, [50, 90, 99, 100])
+    return {
+        "p50_ms": float(p50),
+        "p90_ms": float(p90),
+        "p99_ms": float(p99),
+        "max_ms": float(worst),
+        "ticks": len(ticks),
+        "missed_ticks": len(missed),
+        "seconds": (last - first) * 1e-9,
+    }
+
+
+def main() -> int:
+    """Measure, print, judge p99 and missed ticks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, help="folder that `vmail export` wrote")
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = arguments.bundle
+        if bundle is None:
+            from random_bundle import random_learner, write_random_bundle
+
+            bundle = write_random_bundle(random_learner(64, 32), Path(folder) / "bundle").path
+        result = measure(bundle, arguments.seconds)
+    print(f"camera stamp to bus write over {result['seconds']:.0f} s, {result['ticks']} ticks:")
+    print("  " + "  ".join(f"{name} {result[f'{name}_ms']:.2f} ms" for name in ("p50", "p90", "p99", "max")))
+    print(f"  missed ticks: {result['missed_ticks']}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    met = result["p99_ms"] <= TARGET_P99_MS and result["missed_ticks"] == 0
+    print(f"target: p99 at most {TARGET_P99_MS} ms and no missed tick: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

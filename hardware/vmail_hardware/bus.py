@@ -1,0 +1,281 @@
+"""The Dynamixel bus of a robot: joint angles in, joint angles out."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware import bus_checks
+from vmail_hardware.bus_errors import BusError, BusReadError, BusWriteError
+from vmail_hardware.control_table import (
+    RAD_PER_TICK,
+    RAD_S_PER_UNIT,
+    VOLT_PER_UNIT,
+    WATCHDOG_UNIT_S,
+    hardware_error_names,
+)
+from vmail_hardware.joint_state import JointState, ServoHealth
+from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+from vmail_hardware.servo_group import ServoGroup
+
+_PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
+_ATTEMPTS = 4
+_CLOSE_PATIENCE_S = 0.5
+_CLOSE_PAUSE_S = 0.02
+
+
+class DynamixelBus:
+    """N servos on one port, read and written together through the Dynamixel SDK.
+
+    One thread may use it; `close` may also be called from a signal handler of that thread. Nothing here limits
+    goals: that is the guard's job.
+    """
+
+    def __init__(self, port: str, spec: RobotSpec, *, reply_timeout_ms: float = 4.0, watchdog_s: float = 0.5) -> None:
+        """Describe the bus; nothing is opened.
+
+        Args:
+            port: device file, e.g. /dev/dynamixel-FT4THVLW, or the emulated bus's path.
+            spec: the robot.
+            reply_timeout_ms: how long past the bytes' own time an answer is waited for. A silent servo costs this
+                and 2 ms, so a 100 Hz loop keeps its time.
+            watchdog_s: servos stop moving by themselves when the bus was silent for so long, 0 for never. Reading
+                counts as traffic: this guards against a lost computer or cable, not against a silent policy.
+
+        Raises:
+            ValueError: watchdog_s beyond what servos can count.
+        """
+        if not 0.0 <= watchdog_s <= 127 * WATCHDOG_UNIT_S:
+            raise ValueError(f"watchdog_s is {watchdog_s}, servos can count 0 to {127 * WATCHDOG_UNIT_S} seconds")
+        self.port = port
+        self.spec = spec
+        self._ids = spec.servo_ids
+        self._link = SdkLink(port, spec.servo_baud, reply_timeout_ms)
+        self._servos = ServoGroup(spec, self._link)
+        self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
+        self._next_health = 0
+        self._torque_may_be_on = False
+
+    # Opening and closing -----------------------------------------------------------------------------------
+
+    def open(self, configure: bool = False) -> None:
+        """Open the port and check everything that must be right. Torque is left as it is.
+
+        Args:
+            configure: write return delay, operating and drive mode and shutdown of servos that have them wrong.
+                Their torque is switched off for that.
+
+        Raises:
+            BusOpenError: what is wrong, on which device or servo, and the next step.
+            BusLostError: the port went away meanwhile.
+        """
+        bus_checks.check_port(self.port)
+        bus_checks.check_latency_timer(self.port)
+        self._link.connect()
+        try:
+            with self._link.unhurried():
+                self._servos.check(configure)
+        except BusError:
+            self._link.disconnect()
+            raise
+        self._torque_may_be_on = True  # a program that was killed may have left it on
+
+    def reopen(self) -> None:
+        """Open again after BusLostError. Torque is left as it is, as are the goals that the servos hold.
+
+        Raises:
+            BusOpenError: the port is not back, or not as it should be. Try again later.
+        """
+        self._link.disconnect()
+        self.open()
+
+    def close(self) -> None:
+        """Switch torque off, make sure of it, and close the port. Does nothing on a bus that is closed.
+
+        A lost port is looked for again for half a second.
+
+        Raises:
+            BusWriteError: torque may still be on; the message names the servos. The port is closed all the same.
+        """
+        if not self._torque_may_be_on:
+            self._link.disconnect()
+            return
+        holding: list[int] = list(self._ids)
+        give_up = time.monotonic() + _CLOSE_PATIENCE_S
+        while holding and time.monotonic() < give_up:
+            try:
+                if not self._link.is_connected:
+                    self._link.connect()
+                holding = self._confirm("torque_enable", 0)
+            except BusError:
+                time.sleep(_CLOSE_PAUSE_S)
+        self._link.disconnect()
+        self._torque_may_be_on = False
+        if holding:
+            names = self._servos.names(holding)
+            raise BusWriteError(
+                f"{self.port}: torque may still be on: {names} did not confirm. Switch off the servos' power supply",
+                holding,
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is open."""
+        return self._link.is_connected
+
+    def __enter__(self) -> DynamixelBus:
+        """Open."""
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close."""
+        self.close()
+
+    # At every tick -----------------------------------------------------------------------------------------
+
+    def read(self) -> JointState:
+        """Read every joint in one sync read.
+
+        Raises:
+            BusReadError: some servos gave no intact answer; `silent_ids` names them. Nothing is made up for them.
+            BusLostError: the port went away.
+        """
+        asked = time.time()
+        answers = self._servos.read("present_current", _PRESENT.size)
+        raw = np.array([_PRESENT.unpack(answers[servo_id][1]) for servo_id in self._ids], np.float64)
+        direction = self.spec.direction
+        return JointState(
+            position=(raw[:, 2] * RAD_PER_TICK - self.spec.zero_rad) * direction,
+            velocity=raw[:, 1] * RAD_S_PER_UNIT * direction,
+            current_ma=raw[:, 0] * self._servos.current_unit_ma * direction,
+            time=asked,
+            alerts=tuple(servo_id for servo_id in self._ids if answers[servo_id][0] & ALERT_BIT),
+        )
+
+    def write_goals(self, goals: np.ndarray) -> None:
+        """Send joint goals (N,) rad in one sync write. Servos do not acknowledge it.
+
+        Goals beyond a servo's own limits (registers 48 and 52) are sent as the limit: it would ignore them silently.
+
+        Raises:
+            ValueError: not N finite numbers.
+            BusWriteError: the packet was not sent.
+            BusLostError: the port went away.
+        """
+        goals = np.asarray(goals, np.float64)
+        if goals.shape != (self.spec.action_size,) or not np.all(np.isfinite(goals)):
+            raise ValueError(f"goals must be {self.spec.action_size} finite angles in rad, got {goals}")
+        ticks = np.rint((self.spec.zero_rad + self.spec.direction * goals) / RAD_PER_TICK)
+        self._servos.write("goal_position", np.clip(ticks, *self._servos.goal_range).astype(int).tolist())
+
+    def read_health(self) -> ServoHealth:
+        """Read one servo's temperature, voltage, errors and torque: the next one at each call.
+
+        Raises:
+            BusReadError: it does not answer.
+            BusLostError: the port went away.
+        """
+        index = self._next_health
+        self._next_health = (index + 1) % len(self._ids)
+        servo_id = self._ids[index]
+        first = self._servos.model["torque_enable"].address
+        data = self._link.read(servo_id, first, self._servos.model["present_temperature"].end - first)
+        if data is None:
+            raise self._servos.silent([servo_id])
+
+        def value(name: str) -> int:
+            register = self._servos.model[name]
+            return register.decode(data[register.address - first : register.end - first])
+
+        return ServoHealth(
+            servo_id=servo_id,
+            joint_name=self.spec.joint_names[index],
+            hardware_error=value("hardware_error_status"),
+            errors=hardware_error_names(value("hardware_error_status")),
+            temperature_c=float(value("present_temperature")),
+            voltage_v=value("present_input_voltage") * VOLT_PER_UNIT,
+            torque_enabled=bool(value("torque_enable")),
+            watchdog_tripped=value("bus_watchdog") < 0,
+        )
+
+    # Torque ------------------------------------------------------------------------------------------------
+
+    def set_torque(self, on: bool) -> None:
+        """Switch every servo's torque on or off and read back that it is.
+
+        Switching on first sets each goal to the joint's present position, so that nothing jumps, clears a tripped
+        bus watchdog and any motion profile that another program left.
+
+        Raises:
+            BusWriteError: some servos did not obey; `servo_ids` names them. After a failed switching on, torque is
+                off wherever the bus still reaches.
+            BusReadError: some servos are silent.
+            BusLostError: the port went away.
+        """
+        if not on:
+            self._require("torque_enable", 0)
+            self._torque_may_be_on = False
+            return
+        self._torque_may_be_on = True
+        try:
+            with self._link.unhurried():
+                self._aim_at_present()
+                self._require("torque_enable", 1)
+                self._require("bus_watchdog", self._watchdog)
+        except (BusReadError, BusWriteError):
+            self._confirm("torque_enable", 0)
+            raise
+
+    def reboot(self, servo_id: int) -> None:
+        """Restart one servo, which clears its hardware error. It comes back without torque after about 0.3 s.
+
+        Raises:
+            BusWriteError: it did not acknowledge.
+        """
+        self._link.reboot(servo_id)
+
+    def _aim_at_present(self) -> None:
+        """Goal = present position, as far as the servos accept it as a goal."""
+        self._require("bus_watchdog", 0)  # a tripped watchdog refuses goals
+        self._require("profile_acceleration", 0)
+        self._require("profile_velocity", 0)
+        present = self._present_ticks()
+        self._require("goal_position", *np.clip(present, *self._servos.goal_range).tolist())
+
+    def _present_ticks(self) -> list[int]:
+        """Every servo's present position, asked for again if an answer got lost."""
+        missing = list(self._ids)
+        for _ in range(_ATTEMPTS):
+            ticks = self._servos.values("present_position")
+            missing = [servo_id for servo_id in self._ids if servo_id not in ticks]
+            if not missing:
+                return [ticks[servo_id] for servo_id in self._ids]
+        raise self._servos.silent(missing)
+
+    def _require(self, register: str, *values: int) -> None:
+        """Write one value for all servos or one for each, and make sure that they took it."""
+        refusing = self._confirm(register, *values)
+        if refusing:
+            names = self._servos.names(refusing)
+            raise BusWriteError(
+                f"{self.port}: {register} of {names} could not be set to {values}. If its LED blinks, a servo has shut "
+                "down: free it, let it cool, then switch its power off and on. Otherwise check its cable",
+                refusing,
+            )
+
+    def _confirm(self, register: str, *values: int) -> list[int]:
+        """Write and read back, with retries; the ids that did not take it."""
+        wanted = values * len(self._ids) if len(values) == 1 else values
+        refusing = list(self._ids)
+        with self._link.unhurried():
+            for _ in range(_ATTEMPTS):
+                self._servos.write(register, wanted)
+                found = self._servos.values(register)
+                refusing = [i for i, value in zip(self._ids, wanted, strict=True) if found.get(i) != value]
+                if not refusing:
+                    break
+        return refusing

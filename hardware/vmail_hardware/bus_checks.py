@@ -1,0 +1,174 @@
+"""What must be right before a bus is used: the port, its latency, and how the servos are set up."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus_errors import BusOpenError
+from vmail_hardware.control_table import (
+    POSITION_MODE,
+    RAD_PER_TICK,
+    RETURN_DELAY_UNIT_S,
+    ServoModel,
+    hardware_error_names,
+)
+
+REQUIRED_SHUTDOWN = 0x34  # overload, electrical shock, overheating: the factory's setting
+_MAX_LATENCY_MS = 1
+_UDEV_RULE = Path(__file__).parent / "udev" / "99-vmail-dynamixel.rules"
+
+
+@dataclasses.dataclass(frozen=True)
+class ServoSettings:
+    """How one servo is set up, as read from its control table."""
+
+    servo_id: int
+    joint_name: str
+    return_delay_time: int
+    drive_mode: int
+    operating_mode: int
+    max_position_limit: int
+    min_position_limit: int
+    shutdown: int
+    hardware_error_status: int
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """EEPROM registers that are not as vmail needs them, with the value that they need."""
+        wanted = {"return_delay_time": 0, "drive_mode": 0, "operating_mode": POSITION_MODE}
+        found = {name: value for name, value in wanted.items() if getattr(self, name) != value}
+        if self.shutdown & REQUIRED_SHUTDOWN != REQUIRED_SHUTDOWN:
+            found["shutdown"] = self.shutdown | REQUIRED_SHUTDOWN
+        return found
+
+
+SETTINGS = tuple(field.name for field in dataclasses.fields(ServoSettings))[2:]  # the names of registers
+
+
+def check_port(port: str) -> None:
+    """Check that the device file is there and may be used.
+
+    Raises:
+        BusOpenError: it is missing, not a serial device, or not permitted.
+    """
+    path = Path(port)
+    if not path.exists():
+        patterns = ("serial/by-id/*", "ttyUSB*", "ttyACM*")
+        found = sorted(str(device) for pattern in patterns for device in Path("/dev").glob(pattern))
+        there = f"serial devices here: {', '.join(found)}" if found else "no serial device is connected"
+        raise BusOpenError(
+            f"no device {port}; {there}. Plug in the USB adapter, or start an emulated bus: "
+            f"`vmail fake-bus --path {port}`"
+        )
+    if not stat.S_ISCHR(path.stat().st_mode):
+        raise BusOpenError(f"{port} is not a serial device; give the adapter's device file, e.g. /dev/ttyUSB0")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise BusOpenError(f"no permission for {port}; run `sudo usermod -aG dialout $USER`, log out and log in again")
+
+
+def check_latency_timer(port: str, sys_root: Path = Path("/sys")) -> None:
+    """Check that a USB serial adapter passes answers on after 1 ms. Other devices have no such timer.
+
+    Raises:
+        BusOpenError: the timer is longer; the message says how to set it now and for good.
+    """
+    device = Path(port).resolve().name
+    timer = sys_root / "bus" / "usb-serial" / "devices" / device / "latency_timer"
+    if not timer.is_file():
+        return
+    latency_ms = int(timer.read_text())
+    if latency_ms > _MAX_LATENCY_MS:
+        raise BusOpenError(
+            f"{port}: the USB latency timer is {latency_ms} ms, which is too slow for 100 Hz. "
+            f"Now: `echo 1 | sudo tee {timer}`. For good: `sudo cp {_UDEV_RULE} /etc/udev/rules.d/`, then plug in again"
+        )
+
+
+def check_models(port: str, spec: RobotSpec, found: dict[int, int]) -> None:
+    """Check that every servo answered its ping and is of a model that the robot may have.
+
+    Args:
+        port: device, for the message.
+        spec: the robot.
+        found: servo id to model number, of those that answered.
+
+    Raises:
+        BusOpenError: naming every servo concerned.
+    """
+    if not found:
+        raise BusOpenError(
+            f"{port}: no servo answers at {spec.servo_baud} baud. Check the servos' power supply and the bus cable; "
+            "if they blink when power comes on, their baud rate is another: scan with DYNAMIXEL Wizard 2.0"
+        )
+    missing = [servo_id for servo_id in spec.servo_ids if servo_id not in found]
+    if missing:
+        raise BusOpenError(
+            f"{port}: no answer from {name_servos(spec, missing)}. "
+            "Check the cable between the last servo that answers and the first that does not"
+        )
+    other = [servo_id for servo_id in spec.servo_ids if found[servo_id] not in spec.servo_models]
+    if other:
+        models = ", ".join(f"{servo_id}: {found[servo_id]}" for servo_id in other)
+        raise BusOpenError(
+            f"{port}: servo models that robot {spec.name} does not list ({models}). "
+            f"It lists {list(spec.servo_models)}; if these servos are right, add them to servo.models of its YAML file"
+        )
+
+
+def check_settings(port: str, spec: RobotSpec, model: ServoModel, settings: list[ServoSettings]) -> None:
+    """Check every servo's set-up, and report all that is wrong at once.
+
+    Raises:
+        BusOpenError: naming servo, register and the value that it needs.
+    """
+    problems: list[str] = []
+    for index, servo in enumerate(settings):
+        problems += [f"{_label(servo)} {text}" for text in _problems(spec, index, servo, model)]
+    if not problems:
+        return
+    step = "Set them with DYNAMIXEL Wizard 2.0"
+    if any(servo.wrong for servo in settings):
+        step = "Open the bus with configure=True to set what can be set, or use DYNAMIXEL Wizard 2.0"
+    raise BusOpenError(f"{port}: servos are not ready for robot {spec.name}: {'; '.join(problems)}. {step}")
+
+
+def name_servos(spec: RobotSpec, servo_ids: Iterable[int]) -> str:
+    """Ids and joints for messages, like: servo 20 (MFJ20), servo 21 (MFJ21)."""
+    names = dict(zip(spec.servo_ids, spec.joint_names, strict=True))
+    return ", ".join(f"servo {servo_id} ({names.get(servo_id, 'not a joint')})" for servo_id in servo_ids)
+
+
+def _label(servo: ServoSettings) -> str:
+    return f"servo {servo.servo_id} ({servo.joint_name})"
+
+
+def _problems(spec: RobotSpec, index: int, servo: ServoSettings, model: ServoModel) -> list[str]:
+    texts = []
+    for name, value in servo.wrong.items():
+        found = getattr(servo, name)
+        why = f", {found * RETURN_DELAY_UNIT_S * 1e6:.0f} us an answer" if name == "return_delay_time" else ""
+        texts.append(f"has {name} ({model[name].address}) = {found}{why}, needs {value}")
+    lowest, highest = goal_range_ticks(spec)[index]
+    if lowest < servo.min_position_limit or highest > servo.max_position_limit:
+        texts.append(
+            f"allows goals {servo.min_position_limit} to {servo.max_position_limit} (52, 48), "
+            f"its joint limits need {lowest} to {highest}"
+        )
+    if servo.hardware_error_status:
+        names = " and ".join(hardware_error_names(servo.hardware_error_status))
+        texts.append(f"reports {names}: let it cool down or free it, then switch its power off and on")
+    return texts
+
+
+def goal_range_ticks(spec: RobotSpec) -> list[tuple[int, int]]:
+    """For each joint the (lowest, highest) goal in ticks that its limits allow."""
+    ends = [(spec.zero_rad + spec.direction * limit) / RAD_PER_TICK for limit in (spec.lower, spec.upper)]
+    lowest, highest = np.rint(np.minimum(*ends)), np.rint(np.maximum(*ends))
+    return [(int(low), int(high)) for low, high in zip(lowest, highest, strict=True)]

@@ -1,0 +1,260 @@
+"""The emulated servos on one bus: hears instruction packets, answers status packets, moves the plant."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.control_table import BAUD_RATES, RETURN_DELAY_UNIT_S, servo_model
+from vmail_hardware.emulator import servo as rules
+from vmail_hardware.emulator.faults import Faults
+from vmail_hardware.emulator.packets import (
+    BROADCAST_ID,
+    STATUS_START,
+    Instruction,
+    fast_status_packet,
+    status_packet,
+)
+from vmail_hardware.emulator.plant import Plant
+from vmail_hardware.emulator.plant_link import PlantLink
+from vmail_hardware.emulator.servo import EmulatedServo
+
+PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
+SYNC_READ, SYNC_WRITE, FAST_SYNC_READ, BULK_READ, BULK_WRITE = 0x82, 0x83, 0x8A, 0x92, 0x93
+
+
+class ServoChain:
+    """N servos and the plant that they move. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        plant: Plant,
+        faults: Faults,
+        model_number: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Power on servos that are set up for the robot: its ids, its baud rate, no return delay.
+
+        Raises:
+            ValueError: unknown model number, or a baud rate that the servos do not have.
+        """
+        if spec.servo_baud not in BAUD_RATES:
+            raise ValueError(f"robot {spec.name}: servos have no {spec.servo_baud} baud; choose one of {BAUD_RATES}")
+        model = servo_model(spec.servo_models[0] if model_number is None else model_number)
+        settings = {"baud_rate": BAUD_RATES.index(spec.servo_baud), "return_delay_time": 0}
+        self.servos = [EmulatedServo(model, {"id": servo_id, **settings}) for servo_id in spec.servo_ids]
+        self.faults = faults
+        self._link = PlantLink(spec, self.servos, plant)
+        self._clock = clock
+        self._last_heard = clock()
+        self._lock = threading.RLock()
+        self._handlers: dict[int, Callable[[Instruction, list[EmulatedServo]], bytes]] = {
+            PING: self._ping,
+            READ: self._read,
+            WRITE: self._write,
+            REG_WRITE: self._reg_write,
+            ACTION: self._action,
+            REBOOT: self._reboot,
+            SYNC_READ: self._sync_read,
+            FAST_SYNC_READ: self._fast_sync_read,
+            SYNC_WRITE: self._sync_write,
+            BULK_READ: self._bulk_read,
+            BULK_WRITE: self._bulk_write,
+        }
+        self.hold_present()
+
+    def handle(self, instruction: Instruction, baud: int | None = None) -> bytes:
+        """Obey one instruction and return the bytes of all answers.
+
+        Args:
+            instruction: what was heard.
+            baud: rate at which it was sent; servos set to another rate hear nothing. None: all hear it.
+        """
+        with self._lock:
+            self._show_faults()
+            hearing = [servo for servo in self.servos if baud is None or servo.baud == baud]
+            self._last_heard = self._clock()
+            if not instruction.intact:
+                return self._refuse(instruction, hearing, rules.CRC_ERROR)
+            handler = self._handlers.get(instruction.code)
+            if handler is None:  # a factory reset would change every id: refused like an unknown instruction
+                return self._refuse(instruction, hearing, rules.INSTRUCTION_ERROR)
+            return handler(instruction, hearing)
+
+    def tick(self) -> None:
+        """Let time pass: trips bus watchdogs. To be called every few milliseconds."""
+        with self._lock:
+            self._show_faults()
+            silence = self._clock() - self._last_heard
+            tripped = [servo for servo in self.servos if servo.trip_watchdog_after(silence)]
+            if tripped:
+                self._link.stop_at_present(tripped)
+
+    def hold_present(self) -> None:
+        """Set every goal position to where the joint is now, so that nothing pulls. For resets of the plant."""
+        with self._lock:
+            self._link.stop_at_present(self.servos)
+
+    def answer_delay(self, answer: bytes) -> float:
+        """Seconds by which servos delay these status packets: their return delays and the fault's delay."""
+        packets = answer.count(STATUS_START)
+        return_delay = max(servo.get("return_delay_time") for servo in self.servos)
+        return self.faults.reply_delay_s + packets * return_delay * RETURN_DELAY_UNIT_S
+
+    # Instructions ------------------------------------------------------------------------------------------
+
+    def _ping(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        answers = []
+        for servo in _addressed(instruction, hearing):
+            data = servo.read(0, 2)[1] + servo.read(6, 1)[1]
+            answers.append(self._status(servo, rules.OK, data))
+        return b"".join(answers)
+
+    def _read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        if instruction.servo_id == BROADCAST_ID:
+            return b""
+        if len(instruction.parameters) != 4:
+            return self._refuse(instruction, hearing, rules.LENGTH_ERROR)
+        address, length = struct.unpack("<HH", instruction.parameters)
+        self._refresh()
+        return b"".join(self._answer_read(s, address, length) for s in _addressed(instruction, hearing))
+
+    def _write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        address, data = _address_and_data(instruction.parameters)
+        results = [(servo, servo.write(address, data)) for servo in _addressed(instruction, hearing)]
+        self._link.move()
+        return self._acknowledge(instruction, results)
+
+    def _reg_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        results = []
+        for servo in _addressed(instruction, hearing):
+            servo.registered = _address_and_data(instruction.parameters)
+            servo.set("registered_instruction", 1)
+            results.append((servo, rules.OK))
+        return self._acknowledge(instruction, results)
+
+    def _action(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        results = []
+        for servo in _addressed(instruction, hearing):
+            error = servo.write(*servo.registered) if servo.registered else rules.INSTRUCTION_ERROR
+            servo.registered = None
+            servo.set("registered_instruction", 0)
+            results.append((servo, error))
+        self._link.move()
+        return self._acknowledge(instruction, results)
+
+    def _reboot(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        rebooted = list(_addressed(instruction, hearing))
+        answers = self._acknowledge(instruction, [(servo, rules.OK) for servo in rebooted])
+        for servo in rebooted:
+            servo.reboot()
+        self._link.stop_at_present(rebooted)
+        return answers
+
+    def _sync_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        return b"".join(self._answer_read(*request) for request in self._sync_requests(instruction, hearing))
+
+    def _fast_sync_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        answers = []
+        for servo, address, length in self._sync_requests(instruction, hearing):
+            error, data = servo.read(address, length)
+            if servo.servo_id in self.faults.silent_ids or self._loses_one():
+                return b""  # the answers are one packet: without one part the host gets none
+            answers.append((servo.servo_id, error | servo.alert, data))
+        return fast_status_packet(answers) if answers else b""
+
+    def _sync_requests(
+        self, instruction: Instruction, hearing: list[EmulatedServo]
+    ) -> list[tuple[EmulatedServo, int, int]]:
+        if len(instruction.parameters) < 4:
+            return []
+        address, length = struct.unpack_from("<HH", instruction.parameters)
+        by_id = {servo.servo_id: servo for servo in hearing}
+        self._refresh()
+        return [(by_id[i], address, length) for i in instruction.parameters[4:] if i in by_id]
+
+    def _sync_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        if len(instruction.parameters) < 4:
+            return b""
+        address, length = struct.unpack_from("<HH", instruction.parameters)
+        by_id = {servo.servo_id: servo for servo in hearing}
+        for start in range(4, len(instruction.parameters) - length, length + 1):
+            servo = by_id.get(instruction.parameters[start])
+            if servo is not None:
+                servo.write(address, instruction.parameters[start + 1 : start + 1 + length])
+        self._link.move()
+        return b""
+
+    def _bulk_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        by_id = {servo.servo_id: servo for servo in hearing}
+        usable = len(instruction.parameters) // 5 * 5
+        requests = list(struct.iter_unpack("<BHH", instruction.parameters[:usable]))
+        self._refresh()
+        return b"".join(self._answer_read(by_id[i], address, length) for i, address, length in requests if i in by_id)
+
+    def _bulk_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+        by_id = {servo.servo_id: servo for servo in hearing}
+        start = 0
+        while start + 5 <= len(instruction.parameters):
+            servo_id, address, length = struct.unpack_from("<BHH", instruction.parameters, start)
+            if servo_id in by_id:
+                by_id[servo_id].write(address, instruction.parameters[start + 5 : start + 5 + length])
+            start += 5 + length
+        self._link.move()
+        return b""
+
+    # Answers -----------------------------------------------------------------------------------------------
+
+    def _answer_read(self, servo: EmulatedServo, address: int, length: int) -> bytes:
+        if servo.get("status_return_level") == 0:
+            return b""
+        return self._status(servo, *servo.read(address, length))
+
+    def _acknowledge(self, instruction: Instruction, results: list[tuple[EmulatedServo, int]]) -> bytes:
+        """Answers to a write: none to a broadcast, none from servos that answer reads only."""
+        if instruction.servo_id == BROADCAST_ID:
+            return b""
+        return b"".join(self._status(servo, error) for servo, error in results if servo.get("status_return_level") == 2)
+
+    def _refuse(self, instruction: Instruction, hearing: list[EmulatedServo], error: int) -> bytes:
+        results = [(servo, error) for servo in hearing if servo.servo_id == instruction.servo_id]
+        return self._acknowledge(instruction, results)
+
+    def _status(self, servo: EmulatedServo, error: int, data: bytes = b"") -> bytes:
+        if servo.servo_id in self.faults.silent_ids or self._loses_one():
+            return b""
+        answer = status_packet(servo.servo_id, error | servo.alert, data)
+        if servo.servo_id in self.faults.corrupt_ids:
+            answer = answer[:-3] + bytes((answer[-3] ^ 0x10,)) + answer[-2:]
+        return answer
+
+    def _loses_one(self) -> bool:
+        if self.faults.lose_next <= 0:
+            return False
+        self.faults.lose_next -= 1
+        return True
+
+    def _refresh(self) -> None:
+        self._link.measure(int(self._clock() * 1000.0), self.faults.temperatures_c)
+
+    def _show_faults(self) -> None:
+        if not self.faults.hardware_errors:
+            return
+        for servo in self.servos:
+            bits = self.faults.hardware_errors.get(servo.servo_id, 0)
+            if bits & ~servo.get("hardware_error_status"):
+                servo.show_hardware_error(bits)
+                self._link.move()
+
+
+def _addressed(instruction: Instruction, hearing: list[EmulatedServo]) -> Iterator[EmulatedServo]:
+    everyone = instruction.servo_id == BROADCAST_ID
+    return (servo for servo in hearing if everyone or servo.servo_id == instruction.servo_id)
+
+
+def _address_and_data(parameters: bytes) -> tuple[int, bytes]:
+    return int.from_bytes(parameters[:2], "little"), parameters[2:]

@@ -1,0 +1,73 @@
+"""Between servo registers and the plant: ticks to joint angles and back."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.control_table import POSITION_MODES, RAD_PER_TICK, RAD_S_PER_UNIT, VOLT_PER_UNIT
+from vmail_hardware.emulator.plant import Plant
+from vmail_hardware.emulator.servo import EmulatedServo
+
+_MEASURED = struct.Struct("<HBBhhiiiiHB")  # registers 120 to 146: realtime tick up to present temperature
+_MEASURED_ADDRESS = 120
+_ROOM_TEMPERATURE_C = 30
+
+
+class PlantLink:
+    """Keeps the servos' measured registers and the plant's goals equal to each other.
+
+    Goals reach the plant in the position modes (3, 4, 5). In any other mode a servo's joint is limp: a plant
+    takes positions only.
+    """
+
+    def __init__(self, spec: RobotSpec, servos: list[EmulatedServo], plant: Plant) -> None:
+        """Link N servos to the N joints of the plant, in the spec's order."""
+        self._servos = servos
+        self._plant = plant
+        self._zero_rad, self._direction = spec.zero_rad, spec.direction
+        self._current_unit_ma = servos[0].model.current_unit_ma
+        self._voltage = round(servos[0].model.nominal_voltage_v / VOLT_PER_UNIT)
+        self._sent: tuple[bytes, bytes] | None = None
+
+    def measure(self, clock_ms: int, temperatures_c: dict[int, int]) -> None:
+        """Write what the plant does now into the registers 120 to 146."""
+        velocities = _whole(self._direction * self._plant.velocities() / RAD_S_PER_UNIT)
+        currents = _whole(np.clip(self._direction * self._plant.currents_ma() / self._current_unit_ma, -32768, 32767))
+        tick = clock_ms & 0x7FFF
+        for servo, position, velocity, current in zip(self._servos, self._ticks(), velocities, currents, strict=True):
+            moving = abs(velocity) > servo.get("moving_threshold")
+            goal = servo.get("goal_position")
+            temperature = temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C)
+            values = (tick, moving, 0, 0, current, velocity, position, 0, goal, self._voltage, temperature)
+            servo.set_bytes(_MEASURED_ADDRESS, _MEASURED.pack(*values))
+
+    def move(self) -> None:
+        """Hand goals and torque to the plant, if they changed."""
+        ticks = np.array([servo.get("goal_position") for servo in self._servos], np.float64)
+        powered = np.array([_holds_position(servo) for servo in self._servos])
+        key = (ticks.tobytes(), powered.tobytes())
+        if key != self._sent:
+            self._sent = key
+            self._plant.set_goals((ticks * RAD_PER_TICK - self._zero_rad) * self._direction, powered)
+
+    def stop_at_present(self, servos: Iterable[EmulatedServo]) -> None:
+        """Set these servos' goals to where they are now, so that nothing pulls."""
+        ticks = dict(zip(self._servos, self._ticks(), strict=True))
+        for servo in servos:
+            servo.set("goal_position", ticks[servo])
+        self.move()
+
+    def _ticks(self) -> list[int]:
+        return _whole((self._zero_rad + self._direction * self._plant.positions()) / RAD_PER_TICK)
+
+
+def _holds_position(servo: EmulatedServo) -> bool:
+    return bool(servo.get("torque_enable")) and servo.get("operating_mode") in POSITION_MODES
+
+
+def _whole(values: np.ndarray) -> list[int]:
+    return np.rint(values).astype(int).tolist()

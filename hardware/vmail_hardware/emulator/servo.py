@@ -1,0 +1,139 @@
+"""One emulated servo: its registers, and the rules by which they are read and written."""
+
+from __future__ import annotations
+
+from vmail_hardware.control_table import BAUD_RATES, WATCHDOG_UNIT_S, Register, ServoModel
+
+# Error numbers of a status packet; the alert bit is added to any of them while register 70 is not 0.
+OK = 0x00
+RESULT_FAIL = 0x01
+INSTRUCTION_ERROR = 0x02
+CRC_ERROR = 0x03
+RANGE_ERROR = 0x04
+LENGTH_ERROR = 0x05
+LIMIT_ERROR = 0x06
+ACCESS_ERROR = 0x07
+ALERT = 0x80
+
+WATCHDOG_TRIPPED = -1
+_GOALS = ("goal_pwm", "goal_current", "goal_velocity", "goal_position")
+
+
+class EmulatedServo:
+    """A servo's control table. It knows nothing of the bus or of what it moves; `ServoChain` does."""
+
+    def __init__(self, model: ServoModel, settings: dict[str, int]) -> None:
+        """Power on.
+
+        Args:
+            model: whose control table to use.
+            settings: EEPROM registers by name that differ from the factory's ("id", "baud_rate", ...).
+        """
+        self.model = model
+        self.registered: tuple[int, bytes] | None = None
+        self._by_address = {register.address: register for register in model.registers.values()}
+        self._memory = bytearray(max(register.end for register in model.registers.values()))
+        self._shut_down = False
+        for register in model.registers.values():
+            self.set(register.name, settings.get(register.name, register.initial))
+
+    @property
+    def servo_id(self) -> int:
+        """Register 7."""
+        return self._memory[7]
+
+    @property
+    def baud(self) -> int:
+        """Bit/s that register 8 stands for."""
+        return BAUD_RATES[self._memory[8]]
+
+    @property
+    def alert(self) -> int:
+        """The alert bit of a status packet: set while register 70 is not 0."""
+        return ALERT if self._memory[70] else 0
+
+    def get(self, name: str) -> int:
+        """Value of a register."""
+        register = self.model[name]
+        return register.decode(self._memory[register.address : register.end])
+
+    def set(self, name: str, value: int) -> None:
+        """Set a register from inside, past every rule."""
+        register = self.model[name]
+        self._memory[register.address : register.end] = register.encode(value)
+
+    def set_bytes(self, address: int, data: bytes) -> None:
+        """Set consecutive registers from inside, past every rule."""
+        self._memory[address : address + len(data)] = data
+
+    def read(self, address: int, length: int) -> tuple[int, bytes]:
+        """Answer a read: (error number, data). Bytes that belong to no register read as 0, as on a real servo."""
+        if length == 0 or address + length > len(self._memory):
+            return ACCESS_ERROR, b""
+        return OK, bytes(self._memory[address : address + length])
+
+    def write(self, address: int, data: bytes) -> int:
+        """Write whole consecutive registers; return the error number. On any error nothing is written."""
+        writes: list[tuple[Register, int]] = []
+        offset = 0
+        while offset < len(data):
+            register = self._by_address.get(address + offset)
+            if register is None or not register.writable:
+                return ACCESS_ERROR
+            chunk = data[offset : offset + register.size]
+            if len(chunk) < register.size:
+                return LENGTH_ERROR
+            value = register.decode(chunk)
+            error = self._refusal(register, value)
+            if error != OK:
+                return error
+            writes.append((register, value))
+            offset += register.size
+        for register, value in writes:
+            self.set(register.name, value)
+        return OK if writes else LENGTH_ERROR
+
+    def show_hardware_error(self, bits: int) -> None:
+        """Set bits of register 70; those that the shutdown register names switch the torque off until reboot."""
+        self._memory[70] |= bits
+        if bits & self.get("shutdown"):
+            self._shut_down = True
+            self.set("torque_enable", 0)
+
+    def reboot(self) -> None:
+        """Restart: RAM as after power-on, EEPROM kept, errors gone."""
+        self.registered = None
+        self._shut_down = False
+        for register in self.model.registers.values():
+            if not register.in_eeprom:
+                self.set(register.name, register.initial)
+
+    def trip_watchdog_after(self, silence_s: float) -> bool:
+        """Trip the bus watchdog if it is armed and the bus was silent for longer; return whether it tripped now."""
+        limit = self.get("bus_watchdog") * WATCHDOG_UNIT_S
+        if limit <= 0.0 or silence_s <= limit or not self.get("torque_enable"):
+            return False
+        self.set("bus_watchdog", WATCHDOG_TRIPPED)
+        self.set("profile_acceleration", 0)
+        self.set("profile_velocity", 0)
+        return True
+
+    def _refusal(self, register: Register, value: int) -> int:
+        """Error number with which a write of `value` is refused, or OK."""
+        if register.in_eeprom and self.get("torque_enable"):
+            return ACCESS_ERROR
+        if not register.minimum <= value <= register.maximum or (register.allowed and value not in register.allowed):
+            return RANGE_ERROR
+        tripped = self.get("bus_watchdog") == WATCHDOG_TRIPPED
+        if tripped and (register.name in _GOALS or (register.name == "bus_watchdog" and value != 0)):
+            return RANGE_ERROR
+        if register.name == "torque_enable" and value and self._shut_down:
+            return ACCESS_ERROR
+        if register.within is not None:
+            lower, upper = (self._bound(name) for name in register.within)
+            if not lower <= value <= upper:
+                return LIMIT_ERROR
+        return OK
+
+    def _bound(self, name: str) -> int:
+        return -self.get(name[1:]) if name.startswith("-") else self.get(name)

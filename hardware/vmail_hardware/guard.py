@@ -1,0 +1,261 @@
+"""The guard between whoever commands and the servos. It holds; it never jumps.
+
+Pure: no clock, no device, no thread. The driver tells it the time, what was commanded and what the joints do, and
+writes what comes back. Every reason is a name, so that diagnostics and tests can rely on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.guard_types import Command, Decision, Reason
+from vmail_hardware.joint_state import JointState, ServoHealth
+
+__all__ = ["Command", "Decision", "Guard", "Reason"]
+
+_IMPOSSIBLE_ANGLE_RAD = 4.0 * np.pi  # servos turn once in position mode, and a joint's zero lies within that turn
+_REACH_TOLERANCE_RAD = 1e-9  # below this a clip is rounding, not a limit
+
+
+class Guard:
+    """Decides what is written to the servos.
+
+    A good command is turned into goals once, when it comes, as the simulator does: `spec.limit_step` from the
+    present position. Between commands nothing is written while all is well. When something is wrong it holds a
+    pose: the last goals when the commander is at fault, the present position when the robot is. The pose held is
+    never farther from the present position than one control period's travel, so a claw that somebody pushes
+    gives way instead of fighting.
+
+    Holds end by themselves with the next good command, except latched ones, which need `reset`.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        command_timeout_s: float = 0.35,
+        state_timeout_s: float = 0.1,
+        future_tolerance_s: float = 0.05,
+        over_current_s: float = 0.1,
+        temperature_hysteresis_c: float = 5.0,
+    ) -> None:
+        """Start in a hold, without a command.
+
+        Args:
+            spec: limits of joints, speed, current and temperature.
+            command_timeout_s: a command older than this (by its stamp) is not obeyed, and the last one obeyed ends.
+                The default is three control periods at 10 Hz and some.
+            state_timeout_s: joint states older than this count as a silent bus.
+            future_tolerance_s: how far ahead of `now` a stamp may lie, for clocks that differ a little.
+            over_current_s: how long a current must stay above the limit; contact gives short peaks.
+            temperature_hysteresis_c: how far below the limit a servo must cool before motion goes on.
+        """
+        self._spec = spec
+        self._command_timeout = command_timeout_s
+        self._state_timeout = state_timeout_s
+        self._future_tolerance = future_tolerance_s
+        self._over_current_s = over_current_s
+        self._cool_enough_c = spec.max_temperature_c - temperature_hysteresis_c
+        self._hot: dict[int, float] = {}
+        self._errors: dict[int, str] = {}
+        self._current_high_since = np.full(spec.action_size, np.nan)
+        self._pose: np.ndarray | None = None
+        self._accepted_stamp: float | None = None
+        self._latched: tuple[Reason, str] | None = None
+        self._forget("no command since the start")
+
+    @property
+    def latched(self) -> Reason | None:
+        """The reason that waits for `reset`, if any."""
+        return self._latched[0] if self._latched else None
+
+    def estop(self, detail: str = "emergency stop") -> None:
+        """Hold at the present position until `reset`."""
+        self._latch(Reason.ESTOP, detail)
+
+    def reset(self) -> None:
+        """End a latched hold. The robot stands until a new command comes; a cause that persists latches again."""
+        self._latched = None
+        self._errors.clear()
+        self._current_high_since[:] = np.nan
+        self._forget("no command since the reset")
+
+    def update_health(self, health: ServoHealth, torque_on: bool) -> None:
+        """Take in one servo's health.
+
+        Args:
+            health: as `DynamixelBus.read_health` gives it.
+            torque_on: whether the driver has switched torque on, and so expects it.
+        """
+        name = f"servo {health.servo_id} ({health.joint_name})"
+        if health.hardware_error:
+            self._errors[health.servo_id] = f"{name} reports {' and '.join(health.errors)}"
+            self._latch(Reason.HARDWARE_ERROR, "; ".join(self._errors.values()))
+        elif health.watchdog_tripped:
+            self._latch(Reason.SERVO_WATCHDOG, f"{name} heard nothing for too long; switch torque on again")
+        elif torque_on and not health.torque_enabled:
+            self._latch(Reason.TORQUE_LOST, f"{name} lost its torque; check its power, then switch torque on again")
+        if health.temperature_c > self._spec.max_temperature_c:
+            self._hot[health.servo_id] = health.temperature_c
+        elif health.servo_id in self._hot:
+            self._hot[health.servo_id] = health.temperature_c
+            if health.temperature_c <= self._cool_enough_c:
+                del self._hot[health.servo_id]
+
+    def check(self, command: Command | None, state: JointState | None, now: float) -> Decision:
+        """Decide what to write.
+
+        Args:
+            command: a command that has just come, given once; None at the ticks between commands.
+            state: the newest state known, None if there is none. Pass the last one again when a read failed.
+            now: seconds, in the clock of the stamps and of `state.time`.
+        """
+        if state is None:
+            return self._blind(Reason.STATE_MISSING, "no joint state yet")
+        trouble = self._state_trouble(state, now)
+        if trouble is not None:
+            return self._blind(*trouble)
+        self._watch_robot(state)
+        robot = self._latched or self._heat()
+        if robot is not None:
+            self._stop_at(state.position)
+            self._forget_command(*robot)
+            return self._hold(state, *robot)
+        if command is None:
+            return self._between_commands(state, now)
+        refusal = self._refusal(command, now)
+        if refusal is not None and not refusal[0].holds:
+            return self._decide(None, *refusal)
+        if refusal is not None:
+            self._forget_command(*refusal)
+            return self._hold(state, *refusal)
+        return self._obey(command, state)
+
+    # A good command ----------------------------------------------------------------------------------------
+
+    def _obey(self, command: Command, state: JointState) -> Decision:
+        desired = np.asarray(command.positions, np.float64)
+        goals = self._spec.limit_step(desired, state.position)
+        self._accepted_stamp = command.stamp
+        self._pose = goals.copy()
+        self._stopped_for_robot = False
+        reason, detail = Reason.OK, "command obeyed"
+        inside = np.clip(desired, self._spec.lower, self._spec.upper)
+        outside = np.flatnonzero(np.abs(inside - desired) > _REACH_TOLERANCE_RAD)
+        if outside.size:
+            reason, detail = Reason.JOINT_LIMIT, f"clipped to the limits of {self._names(outside)}"
+        elif np.any(np.abs(goals - desired) > _REACH_TOLERANCE_RAD):
+            reason, detail = Reason.SPEED_LIMIT, "clipped to one control period's travel"
+        return self._decide(goals, reason, detail, fresh=True)
+
+    def _refusal(self, command: Command, now: float) -> tuple[Reason, str] | None:
+        positions = np.asarray(command.positions)
+        size = self._spec.action_size
+        if positions.shape != (size,):
+            return Reason.COMMAND_WRONG_SIZE, f"command has shape {positions.shape}, the robot has {size} joints"
+        if not np.all(np.isfinite(positions)) or not np.isfinite(command.stamp):
+            bad = np.flatnonzero(~np.isfinite(positions))
+            return Reason.COMMAND_NOT_FINITE, f"not a number: {self._names(bad) or 'the stamp'}"
+        age = now - command.stamp
+        if age > self._command_timeout:
+            return Reason.COMMAND_TOO_OLD, f"its picture was {age:.3f} s old, the limit is {self._command_timeout} s"
+        if age < -self._future_tolerance:
+            return Reason.COMMAND_STAMP_IN_FUTURE, f"its stamp is {-age:.3f} s ahead; synchronise the clocks"
+        accepted = self._accepted_stamp
+        if accepted is not None and command.stamp < accepted <= now + self._future_tolerance:
+            return Reason.COMMAND_OUT_OF_ORDER, f"it is {accepted - command.stamp:.3f} s older than the last one"
+        return None
+
+    # Holding -----------------------------------------------------------------------------------------------
+
+    def _between_commands(self, state: JointState, now: float) -> Decision:
+        if self._accepted_stamp is not None:
+            age = now - self._accepted_stamp
+            if -self._future_tolerance <= age <= self._command_timeout:
+                return self._decide(None, Reason.OK, "waiting for the next command")
+            late = f"no command for {age:.3f} s, the limit is {self._command_timeout} s"
+            self._forget_command(Reason.COMMAND_TOO_OLD, late)
+        return self._hold(state, *self._idle)
+
+    def _blind(self, reason: Reason, detail: str) -> Decision:
+        """Where the joints are is not known: nothing can be written safely, and no old goal may come back later."""
+        self._forget("no command since joint states came back")
+        return self._decide(None, *(self._latched or (reason, detail)))
+
+    def _hold(self, state: JointState, reason: Reason, detail: str) -> Decision:
+        """Stay at the held pose, as far as it is within reach of the present position."""
+        if self._pose is None:
+            self._pose = state.position.copy()
+        return self._decide(self._near(self._pose, state.position), reason, detail)
+
+    def _near(self, pose: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """The pose within one period's travel of the present, and never farther outside the limits than it."""
+        reach = self._spec.max_joint_speed * self._spec.control_period
+        goals = np.clip(pose, np.minimum(self._spec.lower, present), np.maximum(self._spec.upper, present))
+        return np.clip(goals, present - reach, present + reach)
+
+    def _stop_at(self, present: np.ndarray) -> None:
+        """Hold here from the moment on at which the robot was found to be in trouble."""
+        if self._stopped_for_robot:
+            return
+        self._pose = np.array(present, np.float64)
+        self._stopped_for_robot = True
+
+    def _forget_command(self, reason: Reason, detail: str) -> None:
+        self._idle = (reason, detail)
+        self._accepted_stamp = None
+
+    def _forget(self, detail: str) -> None:
+        """Forget command and pose: the next hold is where the joints are then."""
+        self._forget_command(Reason.NO_COMMAND_YET, detail)
+        self._pose = None
+        self._stopped_for_robot = False
+
+    # The robot ---------------------------------------------------------------------------------------------
+
+    def _state_trouble(self, state: JointState, now: float) -> tuple[Reason, str] | None:
+        size = self._spec.action_size
+        for values in (state.position, state.current_ma):
+            if np.shape(values) != (size,) or not np.all(np.isfinite(values)):
+                return Reason.STATE_MISSING, f"joint state is not {size} finite numbers"
+        impossible = np.flatnonzero(np.abs(state.position) > _IMPOSSIBLE_ANGLE_RAD)
+        if impossible.size:
+            return Reason.STATE_MISSING, f"no servo in position mode has such an angle: {self._names(impossible)}"
+        age = now - state.time
+        if not -self._future_tolerance <= age <= self._state_timeout:
+            return Reason.BUS_SILENT, f"joint state is {age:.3f} s old, the limit is {self._state_timeout} s"
+        return None
+
+    def _watch_robot(self, state: JointState) -> None:
+        if state.alerts and self._latched is None:
+            ids = ", ".join(str(servo_id) for servo_id in state.alerts)
+            self._latch(Reason.HARDWARE_ERROR, f"hardware alert of servo {ids}")
+        high = np.abs(state.current_ma) > self._spec.max_current_ma
+        since = np.where(np.isnan(self._current_high_since), state.time, self._current_high_since)
+        self._current_high_since = np.where(high, since, np.nan)
+        too_long = np.flatnonzero(high & (state.time - since >= self._over_current_s))
+        if too_long.size:
+            most = float(np.max(np.abs(state.current_ma[too_long])))
+            limit = self._spec.max_current_ma
+            self._latch(Reason.OVER_CURRENT, f"{most:.0f} mA in {self._names(too_long)}, the limit is {limit:.0f} mA")
+
+    def _heat(self) -> tuple[Reason, str] | None:
+        if not self._hot:
+            return None
+        servo_id, temperature = max(self._hot.items(), key=lambda item: item[1])
+        return (
+            Reason.OVER_TEMPERATURE,
+            f"servo {servo_id} has {temperature:.0f} C; motion goes on below {self._cool_enough_c:.0f} C",
+        )
+
+    def _latch(self, reason: Reason, detail: str) -> None:
+        told_more = self._latched is not None and self._latched[0] is reason is Reason.HARDWARE_ERROR
+        if self._latched is None or told_more or reason is Reason.ESTOP:
+            self._latched = (reason, detail)
+
+    def _names(self, indices: np.ndarray) -> str:
+        return ", ".join(self._spec.joint_names[index] for index in indices)
+
+    @staticmethod
+    def _decide(goals: np.ndarray | None, reason: Reason, detail: str, fresh: bool = False) -> Decision:
+        return Decision(goals=goals, holding=reason.holds, reason=reason, detail=detail, fresh=fresh)

@@ -1,0 +1,168 @@
+"""The Dynamixel SDK behind a few calls that fail loudly: sync read and write, ping, single reads and writes."""
+
+from __future__ import annotations
+
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from dynamixel_sdk import COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
+
+from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
+from vmail_hardware.sdk_port import QuickPort
+
+ALERT_BIT = 0x80
+_PROTOCOL = 2.0
+_UNHURRIED_TIMEOUT_MS = 100.0
+
+
+class SdkLink:
+    """One open port. Any failure of the port itself ends in BusLostError, after which only `connect` helps.
+
+    The SDK leaves its port marked as in use when a call is cut short, and answers -1000 ever after: every call
+    here clears that mark first. It may be used from one thread at a time.
+    """
+
+    def __init__(self, port_name: str, baud: int, reply_timeout_ms: float) -> None:
+        """Name the port; nothing is opened."""
+        self.port_name = port_name
+        self._baud = baud
+        self._reply_timeout_ms = reply_timeout_ms
+        self._waiting_longer = False
+        self._port: QuickPort | None = None
+        self._handler = PacketHandler(_PROTOCOL)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the port is open."""
+        return self._port is not None
+
+    def connect(self) -> None:
+        """Open the port, after closing it if it was open.
+
+        Raises:
+            BusOpenError: it cannot be opened, is in use, or does not know the baud rate.
+        """
+        self.disconnect()
+        port = QuickPort(self.port_name, self._baud, self._reply_timeout_ms)
+        try:
+            opened = port.openPort()
+        except (OSError, termios.error) as error:  # termios.error is not an OSError
+            if port.ser is not None:
+                port.ser.close()
+            raise BusOpenError(
+                f"cannot open {self.port_name} ({error}); "
+                f"if another program has it, find it with `fuser {self.port_name}`"
+            ) from error
+        if not opened:
+            raise BusOpenError(f"{self.port_name}: the SDK does not support {self._baud} baud; change servo.baud")
+        self._port = port
+
+    def disconnect(self) -> None:
+        """Close the port. Does nothing when it is closed, and never raises: the port may be gone already."""
+        port, self._port = self._port, None
+        if port is not None and port.ser is not None:
+            try:
+                port.ser.close()
+            except (OSError, termios.error):
+                return
+
+    def ping(self, servo_id: int) -> int | None:
+        """Model number of a servo, None if it does not answer."""
+        with self._transaction() as port:
+            model, result, _ = self._handler.ping(port, servo_id)
+        return int(model) if result == COMM_SUCCESS else None
+
+    def sync_read(self, servo_ids: Sequence[int], address: int, length: int) -> dict[int, tuple[int, bytes]]:
+        """Read the same registers of several servos at once.
+
+        Returns:
+            Servo id to (error byte, data), of those whose answer came whole and intact. Never a made-up value.
+
+        The SDK's GroupSyncRead is not used: it gives up at the first silent servo, so the others' answers are lost
+        with it, and it drops the error byte, which carries the hardware alert.
+        """
+        answers: dict[int, tuple[int, bytes]] = {}
+        expected = list(servo_ids)
+        with self._transaction() as port:
+            result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
+            self._check_sent(result, servo_ids)
+            for _ in servo_ids:
+                packet, result = self._handler.rxPacket(port, False)
+                if result == COMM_RX_TIMEOUT:
+                    break
+                if result != COMM_SUCCESS or packet[4] not in expected or packet[5] | packet[6] << 8 != length + 4:
+                    continue
+                # Servos answer in the order asked; one out of order is a late answer to an earlier question.
+                del expected[: expected.index(packet[4]) + 1]
+                answers[packet[4]] = (packet[8], bytes(packet[9 : 9 + length]))
+        return answers
+
+    def sync_write(self, address: int, data: dict[int, bytes]) -> None:
+        """Write registers of several servos at once: servo id to bytes, all of one length. Nobody acknowledges.
+
+        Raises:
+            BusWriteError: the packet was not sent.
+        """
+        length = len(next(iter(data.values())))
+        parameters = [byte for servo_id, chunk in data.items() for byte in (servo_id, *chunk)]
+        with self._transaction() as port:
+            result = self._handler.syncWriteTxOnly(port, address, length, parameters, len(parameters))
+            self._check_sent(result, list(data))
+
+    def read(self, servo_id: int, address: int, length: int) -> bytes | None:
+        """Registers of one servo, None if it does not answer."""
+        with self._transaction() as port:
+            data, result, _ = self._handler.readTxRx(port, servo_id, address, length)
+        return bytes(data) if result == COMM_SUCCESS and len(data) == length else None
+
+    def write(self, servo_id: int, address: int, data: bytes) -> None:
+        """Write registers of one servo and wait for its acknowledgement.
+
+        Raises:
+            BusWriteError: it did not answer, or refused.
+        """
+        with self._transaction() as port:
+            result, error = self._handler.writeTxRx(port, servo_id, address, len(data), list(data))
+        text = self._handler.getTxRxResult(result) if result != COMM_SUCCESS else ""
+        if error & ~ALERT_BIT:
+            text = self._handler.getRxPacketError(error & ~ALERT_BIT)
+        if text:
+            raise BusWriteError(f"{self.port_name}: servo {servo_id}, write to register {address}: {text}", [servo_id])
+
+    def reboot(self, servo_id: int) -> None:
+        """Restart a servo. Raises BusWriteError if it does not acknowledge."""
+        with self._transaction() as port:
+            result, _ = self._handler.reboot(port, servo_id)
+        if result != COMM_SUCCESS:
+            text = self._handler.getTxRxResult(result)
+            raise BusWriteError(f"{self.port_name}: servo {servo_id}, reboot: {text}", [servo_id])
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Wait longer for answers meanwhile: for set-up and shut-down, where an answer matters more than time."""
+        before, self._waiting_longer = self._waiting_longer, True
+        try:
+            yield
+        finally:
+            self._waiting_longer = before
+
+    @contextmanager
+    def _transaction(self) -> Iterator[QuickPort]:
+        if self._port is None:
+            raise BusLostError(f"{self.port_name} is not open; reopen the bus")
+        self._port.is_using = False
+        least = _UNHURRIED_TIMEOUT_MS if self._waiting_longer else 0.0
+        self._port.reply_timeout_ms = max(self._reply_timeout_ms, least)
+        try:
+            yield self._port
+        except (OSError, termios.error) as error:
+            self.disconnect()
+            raise BusLostError(
+                f"{self.port_name} went away ({error}); check the USB cable and the adapter, then reopen the bus"
+            ) from error
+
+    def _check_sent(self, result: int, servo_ids: Sequence[int]) -> None:
+        if result != COMM_SUCCESS:
+            text = self._handler.getTxRxResult(result)
+            raise BusWriteError(f"{self.port_name}: packet not sent: {text}", servo_ids)

@@ -1,0 +1,126 @@
+"""All servos of a robot on one link: registers by name, and the checks and set-up before use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware import bus_checks
+from vmail_hardware.bus_checks import ServoSettings
+from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
+from vmail_hardware.control_table import ServoModel, servo_model
+from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+
+
+class ServoGroup:
+    """N servos in the spec's order. Before `check` has seen them, the spec's first model is assumed.
+
+    Attributes:
+        link: the port.
+        model: whose control table holds; the models of one family differ in units and factory values only.
+        current_unit_ma: (N,) mA per unit of current.
+        goal_range: (N,) lowest and (N,) highest goal in ticks that the servos accept.
+    """
+
+    def __init__(self, spec: RobotSpec, link: SdkLink) -> None:
+        """Describe the group; nothing is sent."""
+        self.link = link
+        self.model: ServoModel = servo_model(spec.servo_models[0])
+        self.current_unit_ma = np.full(spec.action_size, self.model.current_unit_ma)
+        self.goal_range = (np.zeros(spec.action_size, int), np.full(spec.action_size, 4095))
+        self._spec = spec
+        self._ids = spec.servo_ids
+
+    def read(self, register: str, length: int) -> dict[int, tuple[int, bytes]]:
+        """(error byte, `length` bytes from that register on) of every servo, by id.
+
+        Raises:
+            BusReadError: some servos gave no intact answer.
+        """
+        answers = self.link.sync_read(self._ids, self.model[register].address, length)
+        missing = [i for i in self._ids if i not in answers or answers[i][0] & ~ALERT_BIT]
+        if missing:
+            raise self.silent(missing)
+        return answers
+
+    def values(self, register: str) -> dict[int, int]:
+        """The register's value of those servos that answer, by id."""
+        entry = self.model[register]
+        answers = self.link.sync_read(self._ids, entry.address, entry.size)
+        return {servo_id: entry.decode(data) for servo_id, (_, data) in answers.items()}
+
+    def write(self, register: str, values: Iterable[int]) -> None:
+        """Send N values in one packet. Nobody acknowledges."""
+        entry = self.model[register]
+        data = [entry.encode(value) for value in values]
+        self.link.sync_write(entry.address, dict(zip(self._ids, data, strict=True)))
+
+    def names(self, servo_ids: Iterable[int]) -> str:
+        """Ids and joints for messages, like: servo 20 (MFJ20), servo 21 (MFJ21)."""
+        return bus_checks.name_servos(self._spec, servo_ids)
+
+    def silent(self, servo_ids: list[int]) -> BusReadError:
+        """The error for servos that did not answer."""
+        hint = "check the servos' power supply" if len(servo_ids) == len(self._ids) else "check their cables and power"
+        return BusReadError(f"{self.link.port_name}: no answer from {self.names(servo_ids)}; {hint}", servo_ids)
+
+    def check(self, configure: bool) -> None:
+        """Check that every servo is there, of a listed model, and set up as needed.
+
+        Args:
+            configure: first write the settings that are wrong, torque off.
+
+        Raises:
+            BusOpenError: what is wrong, with the next step.
+        """
+        port = self.link.port_name
+        pinged = {servo_id: self._ping(servo_id) for servo_id in self._ids}
+        found = {servo_id: number for servo_id, number in pinged.items() if number is not None}
+        bus_checks.check_models(port, self._spec, found)
+        try:
+            models = [servo_model(found[servo_id]) for servo_id in self._ids]
+        except ValueError as error:
+            raise BusOpenError(f"{port}: {error}") from error
+        self.model = models[0]
+        self.current_unit_ma = np.array([model.current_unit_ma for model in models])
+        settings = self._settings()
+        if configure:
+            self._configure(settings)
+            settings = self._settings()
+        bus_checks.check_settings(port, self._spec, self.model, settings)
+        lowest = np.array([servo.min_position_limit for servo in settings])
+        highest = np.array([servo.max_position_limit for servo in settings])
+        self.goal_range = (lowest, highest)
+
+    def _ping(self, servo_id: int) -> int | None:
+        """Model number, asked for a second time if the first answer got lost."""
+        model = self.link.ping(servo_id)
+        return self.link.ping(servo_id) if model is None else model
+
+    def _settings(self) -> list[ServoSettings]:
+        joints = zip(self._ids, self._spec.joint_names, strict=True)
+        return [self._settings_of(servo_id, joint_name) for servo_id, joint_name in joints]
+
+    def _settings_of(self, servo_id: int, joint_name: str) -> ServoSettings:
+        length = self.model["hardware_error_status"].end
+        data = self.link.read(servo_id, 0, length) or self.link.read(servo_id, 0, length)
+        if data is None:
+            raise BusOpenError(str(self.silent([servo_id])))
+        values = {}
+        for name in bus_checks.SETTINGS:
+            register = self.model[name]
+            values[name] = register.decode(data[register.address : register.end])
+        return ServoSettings(servo_id=servo_id, joint_name=joint_name, **values)
+
+    def _configure(self, settings: list[ServoSettings]) -> None:
+        try:
+            for servo in settings:
+                if servo.wrong:  # EEPROM is locked while torque is on
+                    self.link.write(servo.servo_id, self.model["torque_enable"].address, b"\x00")
+                for name, value in servo.wrong.items():
+                    register = self.model[name]
+                    self.link.write(servo.servo_id, register.address, register.encode(value))
+        except BusWriteError as error:
+            raise BusOpenError(f"{error}; the servo could not be set up. Check its power and cable") from error

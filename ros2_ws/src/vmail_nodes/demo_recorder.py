@@ -1,0 +1,296 @@
+"""Records demonstrations: one bag a take, started and stopped by services or keys.
+
+    python -m vmail_nodes.demo_recorder --ros-args -p output:=demos -p task:=dclaw_valve3_ccw
+
+Messages are stored as they arrived, without decoding them. Services of type std_srvs/Trigger: `~/start` begins a take,
+`~/stop` keeps it, `~/discard` deletes it, also right after it was kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import shutil
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.robot import RobotSpec, load_robot
+from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
+from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take
+from vmail_nodes.take_inputs import Inputs
+from vmail_nodes.take_keys import DISCARD, HELP, NEXT, STOP, Keys, open_keys
+
+CAMERA, JOINTS, SENT, TWIN = "camera/image_raw", "joint_states", "joint_commands_sent", "twin/state"
+TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
+    CAMERA: (Image, "sensor_msgs/msg/Image", SENSOR_RECORDER),
+    "camera/camera_info": (CameraInfo, "sensor_msgs/msg/CameraInfo", SENSOR_RECORDER),
+    JOINTS: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
+    "joint_commands": (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
+    SENT: (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
+    TWIN: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
+    "/diagnostics": (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray", DIAGNOSTICS),
+}
+SENSORS = (CAMERA, "camera/camera_info", JOINTS, TWIN)
+FLUSH_S = 0.5
+POLL_S = 0.05
+
+
+class DemoRecorder(ManagedNode):
+    """The node `demo_recorder`."""
+
+    def __init__(self) -> None:
+        """Nothing is opened before `configure`."""
+        super().__init__("demo_recorder")
+        self.diagnostics = Diagnostics(self)
+        self._take: Take | None = None
+        self._kept: TakeSummary | None = None
+        self._keys: Keys | None = None
+        self._active = False
+        self._endpoints: list[Any] = []
+
+    def configure(self) -> None:
+        """Read the parameters, look at the output folder, subscribe."""
+        self._read_parameters()
+        self._names: dict[str, str] = {}
+        for topic, (message_type, _, qos) in TOPICS.items():
+            callback = functools.partial(self._on_message, topic)
+            subscription = self.create_subscription(message_type, topic, callback, qos, raw=True)
+            self._names[topic] = subscription.topic_name
+            self._endpoints.append(subscription)
+        self._inputs = Inputs(self._names[topic] for topic in SENSORS)
+        for name, act in (("start", self._start), ("stop", self._stop), ("discard", self._discard)):
+            self._endpoints.append(self.create_service(Trigger, f"~/{name}", functools.partial(self._serve, act)))
+        self._endpoints += [self.create_timer(FLUSH_S, self._flush), self.create_timer(POLL_S, self._poll)]
+
+    def activate(self) -> None:
+        """Accept takes."""
+        self._active = True
+        self._keys = open_keys()
+        if self._keys:
+            print(HELP, flush=True)
+        self._report_idle(f"takes go to {self._output}")
+
+    def deactivate(self) -> None:
+        """Keep a take in progress, whole."""
+        self._active = False
+        if self._keys:
+            self._keys.close()
+            self._keys = None
+        if self._take:
+            self._stop()
+
+    def cleanup(self) -> None:
+        """Unsubscribe."""
+        self.destroy_endpoints(self._endpoints)
+
+    def _read_parameters(self) -> None:
+        parameter = self.parameter
+        self._output = Path(parameter("output", "demos", "Folder of the takes; made if it is missing.")).expanduser()
+        self._task: str = parameter("task", "", "Name of the task, noted in each take.")
+        self._operator: str = parameter("operator", "", "Who demonstrates, noted in each take.")
+        self._robot: RobotSpec = load_robot(parameter("robot", "dclaw", "Robot: a name or a path to a .yaml file."))
+        self._max_steps: int = parameter(
+            "max_steps", 0, "Commands after which a take ends by itself; 0: never.", 0, 10**6
+        )
+        self._max_seconds: float = parameter(
+            "max_seconds", 0.0, "Seconds after which a take ends; 0: never.", 0.0, 86400.0
+        )
+        self._max_age: float = parameter("max_age", 1.0, "Oldest frame and joint state to start with, s.", 0.1, 60.0)
+        self._min_free: int = parameter("min_free_mb", 200, "Free space that a take needs to start, MB.", 0, 10**7)
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NodeError(f"cannot make the output folder {self._output}: {error.strerror}; set `output`") from error
+
+    # What arrives
+
+    def _on_message(self, topic: str, data: bytes) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        self._inputs.note(self._names[topic], now_ns, data)
+        if self._take:
+            self._write(self._take, topic, now_ns, data)
+
+    def _write(self, take: Take, topic: str, now_ns: int, data: bytes) -> None:
+        if topic == SENT and self._max_steps and self._commands >= self._max_steps:
+            return  # the take is full and only waits for the frame that its last command led to
+        try:
+            take.write(self._names[topic], now_ns, data)
+        except TakeError as error:
+            self._abandon(error)
+            return
+        if topic == SENT:
+            self._commands += 1
+            self._last_command_ns = stamp_ns(data)
+        elif topic == CAMERA and self._is_last_frame(data):
+            self._try(self._stop)
+
+    def _is_last_frame(self, data: bytes) -> bool:
+        if not self._max_steps or self._commands < self._max_steps:
+            return False
+        # Three quarters of a period: the camera's next frame may come a little early, one in between does not count.
+        return stamp_ns(data) - self._last_command_ns >= 0.75e9 * self._robot.control_period
+
+    # What is asked for
+
+    def _serve(self, act: Callable[[], str], _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message, response.success = act(), True
+        except (NodeError, OSError) as error:
+            response.message, response.success = str(error), False
+        return response
+
+    def _start(self) -> str:
+        """Begin a take; returns its path."""
+        self._check_ready()
+        recent = self._inputs.recent()
+        path = next_take(self._output)
+        topics = {self._names[topic]: kind for topic, (_, kind, _) in TOPICS.items()}
+        take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", self._notes(path), recent[0][1] - 1)
+        for name, log_ns, data in recent:
+            take.write(name, log_ns, data)
+        self._take, self._kept = take, None
+        self._commands, self._last_command_ns = 0, 0
+        self._started = time.monotonic()
+        self.diagnostics.report(OK, "recording", str(path), take=path.name)
+        return str(path)
+
+    def _check_ready(self) -> None:
+        if not self._active:
+            raise NodeError("demo_recorder is not active; activate it first")
+        if self._take:
+            raise NodeError(f"{self._take.path.name} is being recorded already; stop or discard it first")
+        silent = self._silent()
+        if silent:
+            raise NodeError(f"no take was started: {', '.join(silent)}. Is the node that publishes it running?")
+        free_mb = shutil.disk_usage(self._output).free / 1e6
+        if free_mb < self._min_free:
+            raise NodeError(
+                f"only {free_mb:.0f} MB are free at {self._output}, a take needs {self._min_free}: free some"
+            )
+
+    def _silent(self) -> list[str]:
+        return self._inputs.silent((self._names[CAMERA], self._names[JOINTS]), self._max_age)
+
+    def _notes(self, path: Path) -> dict[str, str]:
+        notes = {
+            "take": path.name,
+            "task": self._task,
+            "operator": self._operator,
+            "robot": self._robot.name,
+            "robot_digest": self._robot.digest(),
+            "vmail_version": _version("vmail"),
+        }
+        if self._inputs.seen(self._names[TWIN]):
+            notes["simulator_version"] = f"mujoco {_version('mujoco')}"
+        return notes
+
+    def _stop(self) -> str:
+        """Keep the take; returns what it holds."""
+        take = self._take
+        if not take:
+            raise NodeError("no take is being recorded")
+        self._take = None
+        try:
+            self._kept = take.close()
+        except TakeError as error:
+            self._abandon(error)
+            raise
+        counts = self._kept.counts
+        frames, commands = counts.get(self._names[CAMERA], 0), counts.get(self._names[SENT], 0)
+        text = f"kept {take.path}: {frames} frames, {commands} commands, {self._kept.seconds:.1f} s"
+        self._report_idle(text, frames=frames, commands=commands)
+        return text
+
+    def _discard(self) -> str:
+        """Delete the take in progress, or the one just kept; returns which."""
+        if self._take:
+            path, take, self._take = self._take.path, self._take, None
+            take.discard()
+        elif self._kept and self._kept.path.exists():
+            path, self._kept = self._kept.path, None
+            delete_take(path)
+            self.get_logger().info(f"discarded {path}")  # the state stays idle, so diagnostics log nothing
+        else:
+            raise NodeError("there is no take to discard")
+        text = f"discarded {path}"
+        self._report_idle(text)
+        return text
+
+    def _abandon(self, error: TakeError) -> None:
+        """Stop a take that the disk does not accept any more; its written part stays for `vmail recover`."""
+        self._take = None
+        self.diagnostics.report(ERROR, "write_failed", str(error), take="")
+
+    # What happens by itself
+
+    def _flush(self) -> None:
+        if not self._take:
+            return
+        try:
+            self._take.flush()
+        except TakeError as error:
+            self._abandon(error)
+            return
+        silent = self._silent()
+        if silent:
+            self.diagnostics.report(WARN, "silent_topic", ", ".join(silent))
+        else:
+            self.diagnostics.report(OK, "recording", str(self._take.path), commands=self._commands)
+
+    def _poll(self) -> None:
+        if self._take and self._max_seconds and time.monotonic() - self._started >= self._max_seconds:
+            self._try(self._stop)
+        for key in self._keys.poll() if self._keys else ():
+            if key == STOP:
+                self.trigger_shutdown()  # which keeps a take in progress
+                return
+            elif key == NEXT:
+                self._try(self._stop if self._take else self._start)
+            elif key == DISCARD:
+                self._try(self._discard, self._start)
+
+    def _try(self, *acts: Callable[[], str]) -> None:
+        """Do one after the other what nobody waits for an answer to; the first that fails says why and ends it."""
+        try:
+            for act in acts:
+                act()
+        except (NodeError, OSError) as error:
+            self.get_logger().error(str(error))
+
+    def _report_idle(self, detail: str, **values: Any) -> None:
+        self.diagnostics.report(OK, "idle", detail, take="", **values)
+
+
+def stamp_ns(data: bytes) -> int:
+    """Stamp of a serialised message that begins with a header, without decoding the rest."""
+    order = "<" if data[1] & 1 else ">"  # second byte of the CDR encapsulation
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def main() -> int:
+    """Entry point."""
+    return run(DemoRecorder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

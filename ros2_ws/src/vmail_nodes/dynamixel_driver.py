@@ -1,0 +1,288 @@
+"""Node `dynamixel_driver`: the only one that touches the servo bus, with the guard between commands and motors.
+
+Reads the joints at 100 Hz and writes a command the moment it arrives. On trouble it holds: it writes the pose to hold
+once and is then silent, with the reason on /diagnostics. Torque is off whenever the process ends.
+
+Subscribes: `joint_commands`. Publishes: `joint_states`, `joint_commands_sent` (what was written, and how long after
+the camera frame). Serves: `~/estop`, `~/reset_guard` (Trigger), `~/torque` (SetBool).
+
+One thread does everything: reads and writes cannot interleave on the port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+import numpy as np
+from rclpy.service import Service
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+from sensor_msgs.msg import JointState as JointStateMessage
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.robot import load_robot
+from vmail_hardware.bus import DynamixelBus
+from vmail_hardware.bus_checks import check_port
+from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusWriteError
+from vmail_hardware.guard import Command, Decision, Guard, Reason
+from vmail_hardware.joint_state import JointState
+from vmail_nodes import diagnostics
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.messages import command_message, joint_state_message, ns_from_time, positions_from_command
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+
+NS = 1e-9
+
+
+class DynamixelDriver(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("dynamixel_driver")
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._states = self.create_publisher(JointStateMessage, "joint_states", SENSOR_PUBLISHER)
+        self._sent = self.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+        self._opened = contextlib.ExitStack()  # what `cleanup` has to close
+        self._state: JointState | None = None
+        self._torque = False
+        self._next_attempt: float | None = None  # to open a port that was lost
+        self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
+        self._blind = False  # the guard holds without knowing where the joints are
+        self._silence = ""  # what the last failed read said
+        self._ticks = self._silent_reads = self._limited = 0
+        self._endpoints: list[Service | Subscription | Timer] = []
+
+    def configure(self) -> None:
+        """Open the port and check every servo; torque stays as it is."""
+        self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
+        port = self.parameter("port", "", "Serial port of the servos (/dev/ttyUSB0, or a twin's bus_path).")
+        if not port:
+            raise NodeError("parameter port is empty: give the serial port of the servos, or a twin's bus_path")
+        setup = self.parameter("setup_servos", False, "Write operating mode and return delay where they differ.")
+        self._rate = self.parameter("rate_hz", 100.0, "Reads of all joints a second.", 1.0, 500.0)
+        self._health_every = self.parameter("health_every", 5, "Ticks between looks at one servo's health.", 1, 1000)
+        self._reopen_period = self.parameter(
+            "reopen_period_s", 0.5, "Seconds between attempts on a lost port.", 0.1, 60.0
+        )
+        self._torque_on_activate = self.parameter("torque_on_activate", True, "Power the joints when activated.")
+        timeout = self.parameter("command_timeout_s", 0.35, "Oldest picture that a command may come from.", 0.02, 10.0)
+        self._guard = Guard(self._spec, command_timeout_s=timeout)
+        wait = self.parameter("wait_s", 0.0, "Seconds to wait for the port to appear.", 0.0, 600.0)
+        self.retry(lambda: self._require_port(port), wait, port)
+        reply = self.parameter("reply_timeout_ms", 4.0, "Wait for an answer beyond the bytes' own time.", 1.0, 100.0)
+        self._bus = DynamixelBus(port, self._spec, reply_timeout_ms=reply)
+        try:
+            self._bus.open(configure=setup)
+        except BusError as error:
+            raise NodeError(str(error)) from error
+        self._opened.callback(self._close)
+
+    def activate(self) -> None:
+        """Hold the present pose with torque on, and begin to listen."""
+        self._guard.reset()
+        self._state = self._held = self._next_attempt = None
+        self._blind = False
+        try:
+            if not self._bus.is_open:  # the last deactivation had to close it
+                self._bus.open()
+                self._opened.callback(self._close)
+            self._set_torque(self._torque_on_activate)
+        except BusError as error:
+            raise NodeError(str(error)) from error
+        self._endpoints = [
+            self.create_subscription(JointTrajectory, "joint_commands", self._on_command, COMMANDS),
+            self.create_service(Trigger, "~/estop", self._on_estop),
+            self.create_service(Trigger, "~/reset_guard", self._on_reset_guard),
+            self.create_service(SetBool, "~/torque", self._on_torque),
+            self.create_timer(1.0 / self._rate, self._tick),
+        ]
+
+    def deactivate(self) -> None:
+        """Torque off. The port stays open."""
+        self.destroy_endpoints(self._endpoints)
+        if self._torque:
+            try:
+                self._set_torque(False)
+            except BusError as error:
+                self.get_logger().warning(f"{error}; trying again")
+                self._opened.close()
+
+    def cleanup(self) -> None:
+        """Make sure that torque is off, and close the port."""
+        self._opened.close()
+
+    def _close(self) -> None:
+        """Switch torque off with patience, also on a port that was lost, and close it."""
+        self._torque = False
+        try:
+            self._bus.close()
+        except BusError as error:
+            raise NodeError(str(error)) from error
+        self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, port closed")
+
+    @staticmethod
+    def _require_port(port: str) -> None:
+        try:
+            check_port(port)
+        except BusError as error:
+            raise NodeError(str(error)) from error
+
+    def _tick(self) -> None:
+        if self._next_attempt is not None:
+            if time.monotonic() >= self._next_attempt:
+                self._try_reopen()
+            return
+        try:
+            self._read()
+            self._apply(self._guard.check(None, self._state, time.time()))
+        except BusLostError as error:
+            self._lose(error)
+
+    def _read(self) -> None:
+        """Read and publish the joints; a servo's silence leaves the last state to age, which the guard judges."""
+        self._ticks += 1
+        try:
+            self._state = self._bus.read()
+            if self._blind:
+                self._start_over()
+            self._publish_state(self._state)
+            if self._ticks % self._health_every == 0:
+                self._guard.update_health(self._bus.read_health(), self._torque)
+        except BusReadError as error:
+            self._silent_reads += 1
+            self._silence = str(error)
+            self._diagnostics.set_values(silent_ids=list(error.silent_ids), silent_reads=self._silent_reads)
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        if self._next_attempt is not None or not self._torque:
+            return
+        stamp_ns = ns_from_time(message.header.stamp)
+        try:
+            positions = positions_from_command(message, self._spec.joint_names)
+        except ValueError as error:
+            # Nothing in it can be trusted: the guard holds as for any command of the wrong size.
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            positions = np.empty(0)
+        try:
+            if self._state is None or time.time() - self._state.time > 2.0 / self._rate:
+                self._read()  # this process was late: the joints may have moved on
+            command = Command(positions, stamp_ns * NS)
+            self._apply(self._guard.check(command, self._state, time.time()), stamp_ns)
+        except BusLostError as error:
+            self._lose(error)
+
+    def _apply(self, decision: Decision, stamp_ns: int | None = None) -> None:
+        """Write what the guard decided, publish what came of a command, and report."""
+        goals = self._due(decision)
+        if goals is not None and self._torque:
+            try:
+                self._bus.write_goals(goals)
+            except BusWriteError as error:
+                self.get_logger().error(str(error), throttle_duration_sec=1.0)
+                return
+            self._held = decision.reason if decision.holding else None
+            if decision.fresh and stamp_ns is not None:
+                self._limited += decision.reason is not Reason.OK
+                self._publish_sent(goals, stamp_ns)
+        self._report(decision)
+
+    def _due(self, decision: Decision) -> np.ndarray | None:
+        """Goals (N,) to write now: those of a command at once, those of a hold once, when it begins.
+
+        A hold that were written again and again would fight whoever moves the joints by hand. It begins anew when
+        the bus was silent in between, or when the robot itself is found in trouble and must stop where it is.
+        """
+        if decision.goals is None:
+            if decision.holding:
+                self._held, self._blind = None, True
+            return None
+        robot_trouble = decision.reason.is_latched or decision.reason is Reason.OVER_TEMPERATURE
+        begins = self._held is None or (robot_trouble and decision.reason is not self._held)
+        return decision.goals if begins or not decision.holding else None
+
+    def _publish_state(self, state: JointState) -> None:
+        efforts = state.current_ma * self._spec.joint_states_current_scale
+        self._states.publish(
+            joint_state_message(self._spec.joint_names, state.position, state.velocity, efforts, round(state.time / NS))
+        )
+
+    def _publish_sent(self, goals: np.ndarray, stamp_ns: int) -> None:
+        age_ns = max(0, time.time_ns() - stamp_ns)
+        self._diagnostics.set_values(command_latency_ms=round(age_ns * 1e-6, 2), limited_commands=self._limited)
+        self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, age_ns))
+
+    def _report(self, decision: Decision) -> None:
+        if not self._torque:
+            self._diagnostics.report(diagnostics.WARN, "torque_off", "commands are ignored; switch on with ~/torque")
+        elif not decision.holding:
+            # Limits act on most steps of a policy: counted in the values, not worth a change of state.
+            self._diagnostics.report(diagnostics.OK, "ok")
+        else:
+            waits = decision.reason in (Reason.NO_COMMAND_YET, Reason.COMMAND_TOO_OLD)
+            detail = self._silence if decision.reason is Reason.BUS_SILENT else decision.detail
+            level = diagnostics.WARN if waits else diagnostics.ERROR
+            self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
+
+    def _set_torque(self, on: bool) -> None:
+        self._torque = self._torque or on  # until proven off, it may be on
+        self._bus.set_torque(on)
+        self._torque = on
+        self.get_logger().info(f"torque {'on' if on else 'off'}")
+
+    def _lose(self, error: BusLostError) -> None:
+        self._next_attempt = time.monotonic() + self._reopen_period
+        self._state = None
+        self._guard.check(None, None, time.time())  # lets it forget goals that may be far away by the time of a reopen
+        self._diagnostics.report(diagnostics.ERROR, "bus_lost", f"{error}; trying to open it again")
+
+    def _try_reopen(self) -> None:
+        """Open a lost port again and hold where the joints are now; old goals may be far away."""
+        try:
+            self._bus.reopen()
+            self._start_over()
+            self._set_torque(self._torque)
+            self._next_attempt = None
+        except BusError as error:
+            self._next_attempt = time.monotonic() + self._reopen_period
+            self.get_logger().warning(f"bus still lost: {error}", throttle_duration_sec=5.0)
+
+    def _start_over(self) -> None:
+        """After the bus was away: wait for a new command where the joints are now. What was latched stays so."""
+        self._blind = False
+        self._held = None
+        if self._guard.latched is None:
+            self._guard.reset()
+
+    def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._guard.estop()
+        self._tick()
+        response.success, response.message = True, "holding; call ~/reset_guard to go on"
+        return response
+
+    def _on_reset_guard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        latched = self._guard.latched
+        self._guard.reset()
+        response.success, response.message = True, f"cleared {latched}" if latched else "nothing was latched"
+        return response
+
+    def _on_torque(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        try:
+            if self._next_attempt is not None:
+                self._torque = request.data  # for when the port is back
+            self._set_torque(request.data)
+            response.success, response.message = True, f"torque {'on' if request.data else 'off'}"
+        except BusError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run(DynamixelDriver)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""What vmail's lifecycle nodes share: reported errors, parameters with ranges, and one way to run and end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.experimental import EventsExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.service import Service
+from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+
+SPIN_TIMEOUT_S = 0.1  # also the longest that a signal waits for a node with nothing to do
+RETRY_PERIOD_S = 0.2
+PARENT_VARIABLE = "VMAIL_PARENT_PID"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class NodeError(Exception):
+    """Trouble that a user can act on: shown as one line, without a traceback."""
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose subclasses implement `configure`, `activate`, `deactivate` and `cleanup`.
+
+    They raise NodeError (or ValueError, OSError) with one clear sentence when they cannot. Unlike rclpy's own hooks,
+    which swallow exceptions, every error is logged and fails the transition. `deactivate` and `cleanup` are also
+    called after a failed `activate` or `configure` and at every end of the process, so they accept any state,
+    also a second call.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Declares `autostart`: configure and activate without a lifecycle manager."""
+        super().__init__(name)
+        self.failure: str | None = None
+        self.finalized = False
+        self.interrupted: Callable[[], bool] = lambda: False  # `run` replaces it: a signal asks the process to end
+        self.autostart = bool(self.parameter("autostart", True, "Configure and activate at once when started."))
+
+    def configure(self) -> None:
+        """Read parameters, open devices, create publishers and subscriptions."""
+
+    def activate(self) -> None:
+        """Begin to act."""
+
+    def deactivate(self) -> None:
+        """Stop acting and leave devices safe."""
+
+    def cleanup(self) -> None:
+        """Undo `configure`."""
+
+    def parameter(
+        self, name: str, default: Any, description: str, low: float | None = None, high: float | None = None
+    ) -> Any:
+        """Declare a parameter (once) and return its value; `low` and `high` bound a number."""
+        if not self.has_parameter(name):
+            descriptor = ParameterDescriptor(description=description)
+            if low is not None and high is not None:
+                if isinstance(default, float):
+                    descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+                else:
+                    descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+            try:
+                self.declare_parameter(name, default, descriptor)
+            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                raise NodeError(f"parameter {name}: {error} (a float needs its point: 10.0)") from error
+        return self.get_parameter(name).value
+
+    def retry(self, attempt: Callable[[], Any], seconds: float, what: str) -> Any:
+        """Call `attempt` until it raises no NodeError, for up to so many seconds: nodes of a graph start together.
+
+        Returns what `attempt` returns; raises its last NodeError.
+        """
+        deadline, said = time.monotonic() + seconds, False
+        while True:
+            try:
+                return attempt()
+            except NodeError:
+                if time.monotonic() > deadline or self.interrupted():
+                    raise
+                if not said:
+                    self.get_logger().info(f"waiting up to {seconds:g} s for {what}")
+                    said = True
+                time.sleep(RETRY_PERIOD_S)
+
+    def destroy_endpoints(self, endpoints: list[Any]) -> None:
+        """Destroy services, subscriptions and timers, and empty the list."""
+        while endpoints:
+            endpoint = endpoints.pop()
+            if isinstance(endpoint, Service):
+                self.destroy_service(endpoint)
+            elif isinstance(endpoint, Subscription):
+                self.destroy_subscription(endpoint)
+            elif isinstance(endpoint, Timer):
+                self.destroy_timer(endpoint)
+            else:
+                raise TypeError(f"{endpoint!r} is neither service, subscription nor timer")
+
+    def fail(self, message: str) -> None:
+        """End the process with a non-zero code after an orderly stop, from any callback."""
+        self.get_logger().fatal(message)
+        self.failure = message
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook; see `configure`."""
+        return self._guarded(self.configure, "configure", undo=self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook; see `activate`."""
+        return self._guarded(self.activate, "activate", undo=self.deactivate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook; see `deactivate`."""
+        return self._guarded(self.deactivate, "deactivate")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook; see `cleanup`."""
+        return self._guarded(self.cleanup, "clean up")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook after an unexpected exception: leaves devices safe and the node unconfigured."""
+        return self._end()
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lifecycle hook: deactivates and cleans up, from whatever state."""
+        self.finalized = True
+        return self._end()
+
+    def _end(self) -> TransitionCallbackReturn:
+        ended = [self._guarded(self.deactivate, "deactivate"), self._guarded(self.cleanup, "clean up")]
+        failed = any(result != TransitionCallbackReturn.SUCCESS for result in ended)
+        return TransitionCallbackReturn.ERROR if failed else TransitionCallbackReturn.SUCCESS
+
+    def _guarded(
+        self, step: Callable[[], None], name: str, undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        try:
+            step()
+            return TransitionCallbackReturn.SUCCESS
+        except (NodeError, ValueError, OSError) as error:
+            self.get_logger().error(f"cannot {name}: {error}")
+            result = TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().error(f"cannot {name}:\n{traceback.format_exc()}")
+            result = TransitionCallbackReturn.ERROR
+        if undo is not None:
+            self._guarded(undo, f"undo the attempt to {name}")
+        return result
+
+
+def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = None) -> int:
+    """Run a node until SIGINT, SIGTERM, SIGHUP or `fail`; returns the process's exit code.
+
+    Signals only set a flag: the node is deactivated and cleaned up in this thread, with ROS still up, so that
+    no signal, first or second, can cut short the switching off of motors.
+    """
+    rclpy.init(args=sys.argv if arguments is None else arguments, signal_handler_options=SignalHandlerOptions.NO)
+    interruption = _Interruption()
+    for number in SIGNALS:
+        signal.signal(number, interruption.on_signal)
+    node: ManagedNode | None = None
+    try:
+        node = node_class()
+        node.interrupted = interruption
+        return _spin(node, interruption)
+    except (NodeError, ValueError) as error:
+        print(f"{getattr(node_class, '__name__', 'node')}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+class _Interruption:
+    """Whether the process is to end: a signal came, or the program that started it is gone.
+
+    A program that names itself in VMAIL_PARENT_PID may be killed without the chance to stop its nodes; motors must
+    not stay on for that.
+    """
+
+    def __init__(self) -> None:
+        self._signalled = False
+        self._parent = int(os.environ.get(PARENT_VARIABLE, "0"))
+
+    def on_signal(self, number: int, frame: object) -> None:
+        self._signalled = True
+
+    def __call__(self) -> bool:
+        return self._signalled or (self._parent > 0 and os.getppid() != self._parent)
+
+
+def _spin(node: ManagedNode, interrupted: Callable[[], bool]) -> int:
+    executor = EventsExecutor()
+    executor.add_node(node)
+    ok = True
+    try:
+        if node.autostart:
+            ok = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            ok = ok and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        while ok and not interrupted() and node.failure is None and not node.finalized:
+            # spin(), and spin_once() without a timeout, hang on this executor and never see a signal.
+            executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
+    except Exception:
+        node.get_logger().fatal(f"stopped by an error in a callback:\n{traceback.format_exc()}")
+        ok = False
+    finally:
+        ended = node.finalized or node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+        executor.shutdown()
+    return 0 if ok and ended and node.failure is None else 1

@@ -1,0 +1,153 @@
+"""Node `teleop`: demonstrations from a trained expert (on the twin) or from the keyboard.
+
+Each camera frame gives one command, stamped with that frame's time, so that a recording pairs them.
+
+Subscribes: `camera/image_raw`; mode expert: `twin/state`, mode keyboard: `joint_states`.
+Publishes: `joint_commands`. Serves: `~/start`, `~/stop` (Trigger). Parameter `mode`: expert or keyboard; the keyboard
+starts by itself, with the joints where they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.robot import load_robot
+from vmail_nodes import diagnostics
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.messages import command_message, ns_from_time
+from vmail_nodes.qos import COMMANDS, SENSOR_SUBSCRIBER
+from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
+
+SILENCE_LIMIT_S = 0.5
+WATCH_PERIOD_S = 0.05  # also how often keys are read
+
+
+class Teleop(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("teleop")
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._opened = contextlib.ExitStack()  # what `deactivate` has to give back
+        self._endpoints: list[Any] = []
+        self._commands = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
+        self._running = False
+        self._steps = 0
+
+    def configure(self) -> None:
+        """Load the expert, or take over the terminal."""
+        self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
+        mode = self.parameter("mode", "expert", "expert or keyboard.")
+        task = self.parameter("task", "dclaw_valve3_ccw", "Task whose expert commands (mode expert).")
+        expert = self.parameter("expert", "", "An expert's file; empty takes the one that ships for the task.")
+        key_step = self.parameter("key_step", 0.08, "Travel of one key press, as a fraction of full scale.", 0.005, 1.0)
+        self._max_steps = self.parameter("max_steps", 0, "Commands after which it stops by itself; 0 never.", 0, 10**6)
+        self._start_at_once = self.parameter("start_on_activate", False, "Start without a call of ~/start.")
+        self._source: Source
+        if mode == "expert":
+            self._source = ExpertSource(self._spec, task, expert or task)
+        elif mode == "keyboard":
+            self._source = KeyboardSource(self._spec, key_step)
+        else:
+            raise NodeError(f"mode={mode!r}; choose expert or keyboard")
+
+    def activate(self) -> None:
+        """Listen to the camera and wait for `~/start`."""
+        self._source.open()
+        self._opened.callback(self._source.close)
+        self._endpoints = [
+            self.create_subscription(Image, "camera/image_raw", self._on_image, SENSOR_SUBSCRIBER),
+            self.create_subscription(self._source.message_type, self._source.topic, self._on_state, SENSOR_SUBSCRIBER),
+            self.create_service(Trigger, "~/start", self._on_start),
+            self.create_service(Trigger, "~/stop", self._on_stop),
+            self.create_timer(WATCH_PERIOD_S, self._watch),
+        ]
+        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start")
+        if self._start_at_once or self._source.starts_by_itself:
+            self._start()
+
+    def deactivate(self) -> None:
+        """Command no more; the driver then holds."""
+        self.destroy_endpoints(self._endpoints)
+        self._running = False
+        self._opened.close()
+
+    def _on_image(self, message: Image) -> None:
+        if not self._running:
+            return
+        stamp_ns = ns_from_time(message.header.stamp)
+        if stamp_ns > self._begin_ns:
+            self._heard = time.monotonic()
+            self._source.add_frame(stamp_ns)
+            self._command()
+
+    def _on_state(self, message: Any) -> None:
+        try:
+            self._source.add_state(message)
+        except ValueError as error:
+            self.fail(f"{self._source.topic}: {error}")
+            return
+        if self._running:
+            self._command()
+
+    def _command(self) -> None:
+        due = self._source.command()
+        if due is None:
+            return
+        stamp_ns, positions = due
+        self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns))
+        self._commanded = time.monotonic()
+        self._steps += 1
+        self._diagnostics.report(diagnostics.OK, "running", steps=self._steps)
+        if self._steps == self._max_steps:
+            self._stop(f"done after {self._steps} steps")
+
+    def _watch(self) -> None:
+        line = self._source.poll()
+        if line:
+            self.get_logger().info(line)
+        now = time.monotonic()
+        if self._running and now - self._heard > SILENCE_LIMIT_S:
+            detail = f"no picture for {SILENCE_LIMIT_S} s, so no commands"
+            self._diagnostics.report(diagnostics.ERROR, "camera_too_old", detail)
+        elif self._running and now - self._commanded > SILENCE_LIMIT_S:
+            detail = f"nothing on {self._source.topic} that belongs to the pictures, so no commands"
+            self._diagnostics.report(diagnostics.ERROR, "state_missing", detail)
+
+    def _start(self) -> None:
+        self._source.begin()
+        self._begin_ns = time.time_ns()
+        self._heard = self._commanded = time.monotonic()
+        self._running, self._steps = True, 0
+        self._diagnostics.report(diagnostics.OK, "running", steps=0)
+
+    def _stop(self, why: str) -> None:
+        self._running = False
+        self._diagnostics.report(diagnostics.OK, "idle", why, steps=self._steps)
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._start()
+        response.success, response.message = True, "started"
+        return response
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = True, f"stopped after {self._steps} steps"
+        if self._running:
+            self._stop(response.message)
+        return response
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run(Teleop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Where teleoperation commands come from: an expert that sees the twin's full state, or keys in a terminal."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Protocol
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from vmail_core.robot import RobotSpec
+from vmail_nodes.keyboard import HELP, JointKeys, KeyReader
+from vmail_nodes.messages import ns_from_time, positions_from_joint_state, velocities_from_joint_state
+
+REMEMBERED = 20  # states or frames that wait for their partner; more than two means that one of them is lost
+
+
+class Source(Protocol):
+    """Gives desired joint positions for camera frames. `command` returns each frame at most once."""
+
+    topic: str
+    message_type: type
+    starts_by_itself: bool
+
+    def open(self) -> None:
+        """Take over devices."""
+
+    def close(self) -> None:
+        """Give them back; any number of times."""
+
+    def begin(self) -> None:
+        """A new episode starts now."""
+
+    def add_state(self, message: Any) -> None:
+        """A message of `topic`. Raises ValueError when it lacks joints."""
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """A camera frame arrived."""
+
+    def command(self) -> tuple[int, np.ndarray] | None:
+        """The stamp of the frame that is due and desired positions (N,) rad, or None when nothing is due."""
+
+    def poll(self) -> str:
+        """Called 20 times a second; returns a line for the log, or nothing."""
+
+
+class ExpertSource:
+    """A state-feedback expert on `twin/state`, paired with camera frames by their equal stamps."""
+
+    topic = "twin/state"
+    message_type = JointState
+    starts_by_itself = False
+
+    def __init__(self, spec: RobotSpec, task: str, expert: str) -> None:
+        """Load the expert (a task's name or a file). Raises FileNotFoundError or ValueError with the next step."""
+        # Imported here: keyboard teleoperation runs on computers without the simulator.
+        from vmail_sim.dclaw.model import VALVE_JOINT
+        from vmail_sim.dclaw.valve import parse_task, valve_state
+        from vmail_sim.experts import load_expert
+
+        self._spec, self._expert, self._valve_state = spec, load_expert(expert), valve_state
+        self._prongs, _direction = parse_task(task)
+        self._names = [*spec.joint_names, VALVE_JOINT]
+        self.begin()
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def begin(self) -> None:
+        """Forget the last action, as an episode of the task does."""
+        self._last_action = np.zeros(self._spec.action_size, np.float32)
+        self._states: collections.OrderedDict[int, tuple[np.ndarray, np.ndarray]] = collections.OrderedDict()
+        self._frame: int | None = None
+
+    def add_state(self, message: JointState) -> None:
+        """Keep the twin's state until its frame comes."""
+        self._states[ns_from_time(message.header.stamp)] = (
+            positions_from_joint_state(message, self._names),
+            velocities_from_joint_state(message, self._names),
+        )
+        while len(self._states) > REMEMBERED:
+            self._states.popitem(last=False)
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """The newest frame is the one to act on."""
+        self._frame = stamp_ns
+
+    def command(self) -> tuple[int, np.ndarray] | None:
+        """The expert's request, once frame and state of one stamp are both here."""
+        if self._frame is None or self._frame not in self._states:
+            return None
+        stamp_ns, (positions, velocities) = self._frame, self._states[self._frame]
+        self._frame = None
+        state = self._valve_state(
+            self._prongs, positions[:-1], velocities[:-1], positions[-1], velocities[-1], self._last_action
+        )
+        self._last_action = self._expert(state)
+        return stamp_ns, self._spec.desired_positions(self._last_action)
+
+    def poll(self) -> str:
+        """Nothing to watch."""
+        return ""
+
+
+class KeyboardSource:
+    """Absolute joint targets moved by keys, sent with every camera frame."""
+
+    topic = "joint_states"
+    message_type = JointState
+    starts_by_itself = True  # nothing moves before a key is pressed
+
+    def __init__(self, spec: RobotSpec, step: float) -> None:
+        """Keys move a joint by `step` of its full scale."""
+        self._spec = spec
+        self._keys = JointKeys(spec, step)
+        self._reader = KeyReader()
+        self._present: np.ndarray | None = None
+        self._frame: int | None = None
+
+    def open(self) -> None:
+        """Take over the terminal. Raises OSError when there is none."""
+        self._reader.open()
+        print(HELP, flush=True)
+
+    def close(self) -> None:
+        """Restore the terminal."""
+        self._reader.close()
+
+    def begin(self) -> None:
+        """Start from where the joints are, once they are known."""
+        self._keys.target = None
+        self._frame = None
+
+    def add_state(self, message: JointState) -> None:
+        """Where the joints are now."""
+        self._present = positions_from_joint_state(message, self._spec.joint_names)
+        if self._keys.target is None:
+            self._keys.target = self._present.copy()
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """A frame asks for a command."""
+        self._frame = stamp_ns
+
+    def command(self) -> tuple[int, np.ndarray] | None:
+        """The target as the keys left it."""
+        if self._frame is None or self._keys.target is None:
+            return None
+        stamp_ns, self._frame = self._frame, None
+        return stamp_ns, self._keys.target.copy()
+
+    def poll(self) -> str:
+        """Read keys and move the target."""
+        said = [self._keys.press(key, self._present) for key in self._reader.keys()]
+        return "; ".join(line for line in said if line)

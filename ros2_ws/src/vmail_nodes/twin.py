@@ -1,0 +1,214 @@
+"""Node `twin`: a simulated robot that the other nodes cannot tell from a real one.
+
+Hosts MuJoCo in real time, the emulated servo bus on a pseudo-terminal and a server of camera frames.
+
+Publishes: `twin/state` (JointState: the claw's joints and, last, the valve) with the stamp of each camera frame.
+Serves: `twin/reset` (Trigger: the next start), `twin/kick` (Trigger: disturb valve and claw).
+Parameters that begin with `fault.` break things while it runs, and `next_seed` chooses the start of the next reset; the
+others are read when it is configured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+import numpy as np
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.parameter import Parameter
+from rclpy.service import Service
+from rclpy.timer import Timer
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from vmail_core.robot import load_robot
+from vmail_hardware.cameras import FrameServer
+from vmail_hardware.emulator import EmulatedBus, Faults
+from vmail_nodes import diagnostics
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.messages import joint_state_message
+from vmail_nodes.qos import SENSOR_PUBLISHER
+from vmail_sim.dclaw import valve
+from vmail_sim.dclaw.model import VALVE_JOINT
+from vmail_sim.twin import CameraLoop, ClawPlant, Frame
+
+CAMERA_FAULTS = ("none", "stopped", "repeated")
+WATCH_PERIOD_S = 0.2
+TORQUE_OFF_PATIENCE_S = 3.0
+QUIET_S = 0.5  # longer than the driver's command_timeout_s
+QUIET_PATIENCE_S = 1.5
+# The bus emulator's answers wait for a thread that renders or simulates to let go of the interpreter.
+SWITCH_INTERVAL_S = 0.0005
+
+
+class Twin(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("twin")
+        self._faults = Faults()
+        self._camera_fault = "none"
+        self._declare_faults()
+        self.parameter("next_seed", -1, "Seed of the start of the next reset; -1 goes on with `seed`.", -1, 2**31 - 2)
+        self._diagnostics = diagnostics.Diagnostics(self, hardware_id="simulated")
+        self._running = contextlib.ExitStack()  # what `deactivate` has to stop
+        self._endpoints: list[Service | Timer] = []
+        self._state_publisher = self.create_publisher(JointState, "twin/state", SENSOR_PUBLISHER)
+        self._frames: FrameServer | None = None
+        self._repeated: np.ndarray | None = None
+        self._episode = 0
+
+    def configure(self) -> None:
+        """Build the scene; time does not run, and neither camera nor servos can be found yet."""
+        self._robot = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
+        task = self.parameter("task", "dclaw_valve3_ccw", "Task whose scene and starts are simulated.")
+        seed = self.parameter("seed", 0, "Seed of starts and kicks.", 0, 2**31 - 2)
+        starts = self.parameter("starts", "wide", "Starts of episodes: wide or fixed.")
+        bus_path = self.parameter("bus_path", "/tmp/vmail-twin/bus", "Where the emulated servo port appears.")
+        frames_path = self.parameter("frames_path", "/tmp/vmail-twin/frames.sock", "Socket that serves camera frames.")
+        rate = self.parameter("camera_rate_hz", 10.0, "Pictures a second.", 0.1, 120.0)
+        width = self.parameter("camera_width", 0, "Pixels; 0 takes the robot's.", 0, 4096)
+        height = self.parameter("camera_height", 0, "Pixels; 0 takes the robot's.", 0, 4096)
+        kick = self.parameter("kick", "both", "What a kick disturbs: valve, claw or both.")
+        self._kick = valve.require("kick", kick, valve.KICKS)
+        self._kick_at_step = self.parameter(
+            "kick_at_step",
+            -1,
+            "Control step, counted from an episode's first command, of a kick; -1 is never.",
+            -1,
+            10**6,
+        )
+        size = (width or self._robot.camera_width, height or self._robot.camera_height)
+        self._plant = ClawPlant(self._robot, task, seed, starts)
+        self._frames_path = frames_path
+        self._bus = EmulatedBus(bus_path, self._robot, self._plant, self._faults)
+        self._make_camera = lambda: CameraLoop(self._plant, rate, *size, self._on_frame)
+        self._state_names = [*self._robot.joint_names, VALVE_JOINT]
+
+    def activate(self) -> None:
+        """Let time run, then offer camera and servos, which others may be waiting for, ready for use."""
+        self._camera = self._make_camera()
+        self._running.callback(self._camera.stop)
+        self._plant.start()
+        self._running.callback(self._plant.stop)
+        try:
+            self._camera.start()
+        except RuntimeError as error:
+            raise NodeError(str(error)) from error
+        self._arm_kick()
+        self._frames = FrameServer(self._frames_path)
+        self._running.callback(self._frames.close)
+        self._bus.start()
+        self._running.callback(self._bus.stop)
+        self._running.callback(self._await_torque_off)
+        self._endpoints = [
+            self.create_service(Trigger, "twin/reset", self._on_reset),
+            self.create_service(Trigger, "twin/kick", self._on_kick),
+            self.create_timer(WATCH_PERIOD_S, self._report),
+        ]
+
+    def deactivate(self) -> None:
+        """Unplug the servos and stop time, once whoever drives them has switched torque off."""
+        self.destroy_endpoints(self._endpoints)
+        self._running.close()
+        self._frames = None
+
+    def _await_quiet(self) -> None:
+        """A driver holds the last goals once its commander is silent for a while: after a reset that would pull."""
+        deadline = time.monotonic() + QUIET_PATIENCE_S
+        while self._plant.quiet_seconds() < QUIET_S and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _await_torque_off(self) -> None:
+        """A graph's nodes are often all stopped at once: leave a driver the time to do it properly."""
+        deadline = time.monotonic() + TORQUE_OFF_PATIENCE_S
+        while np.any(self._plant.torque_enabled()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _on_frame(self, frame: Frame) -> None:
+        """Runs in the camera's thread. The state goes first: whoever has the picture can have its state."""
+        snapshot = frame.snapshot
+        positions = np.append(snapshot.joints, snapshot.valve_angle)
+        velocities = np.append(snapshot.velocities, snapshot.valve_velocity)
+        self._state_publisher.publish(
+            joint_state_message(self._state_names, positions, velocities, None, snapshot.stamp_ns)
+        )
+        fault = self._camera_fault
+        if fault != "repeated" or self._repeated is None:
+            self._repeated = frame.image
+        frames = self._frames
+        if fault != "stopped" and frames is not None:
+            frames.publish(snapshot.stamp_ns, self._repeated)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._await_quiet()
+        seed = self.get_parameter("next_seed").value
+        self._plant.random_start(None if seed < 0 else seed)
+        self._bus.hold_present()
+        self._arm_kick()
+        self._episode += 1
+        response.success = True
+        response.message = f"episode {self._episode}: valve at {self._plant.snapshot().valve_angle:.3f} rad"
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_kick(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._plant.kick(self._kick)
+        response.success, response.message = True, f"kicked: {self._kick}"
+        self.get_logger().info(response.message)
+        return response
+
+    def _arm_kick(self) -> None:
+        if self._kick_at_step >= 0:
+            self._plant.arm_kick(self._kick, self._kick_at_step)
+
+    def _report(self) -> None:
+        error = self._camera.error or self._plant.error
+        if error is not None:
+            self.fail(f"the simulation stopped: {error!r}")
+            return
+        on = [i for i, enabled in zip(self._robot.servo_ids, self._plant.torque_enabled(), strict=True) if enabled]
+        torque = "torque_on" if len(on) == len(self._robot.servo_ids) else "torque_partly_on" if on else "torque_off"
+        self._diagnostics.report(
+            diagnostics.OK,
+            torque,
+            f"episode {self._episode}",
+            torque_on_ids=on,
+            lost_seconds=round(self._plant.lost_seconds, 3),
+        )
+
+    def _declare_faults(self) -> None:
+        self.add_on_set_parameters_callback(self._on_parameters)
+        # An empty array has no type of its own in ROS, so these two accept any.
+        any_type = ParameterDescriptor(dynamic_typing=True, description="Ids of servos, an array of integers.")
+        self.declare_parameter("fault.silent_ids", descriptor=any_type)
+        self.declare_parameter("fault.corrupt_ids", descriptor=any_type)
+        self.parameter("fault.unplugged", False, "The servo port is gone.")
+        self.parameter("fault.reply_delay_s", 0.0, "Every answer of a servo comes so much later.", 0.0, 1.0)
+        self.parameter("fault.camera", "none", "none; stopped: no pictures; repeated: one picture with new stamps.")
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            name, value = parameter.name, parameter.value
+            if name == "fault.camera":
+                if value not in CAMERA_FAULTS:
+                    return SetParametersResult(successful=False, reason=f"fault.camera is one of {CAMERA_FAULTS}")
+                self._camera_fault = value
+            elif name in ("fault.silent_ids", "fault.corrupt_ids"):
+                if not all(isinstance(servo_id, int) for servo_id in value or ()):
+                    return SetParametersResult(successful=False, reason=f"{name} is an array of servo ids")
+                setattr(self._faults, name.removeprefix("fault."), set(value or ()))
+            elif name.startswith("fault."):
+                setattr(self._faults, name.removeprefix("fault."), value)
+        return SetParametersResult(successful=True)
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    return run(Twin)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

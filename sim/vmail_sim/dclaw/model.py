@@ -1,0 +1,175 @@
+"""Assembles the D'Claw's MuJoCo model from the XML and meshes that the `robel` package installs.
+
+Nothing of robel is copied: its files are read from where pip put them, its includes are resolved, the
+translucent overlay claw (which never moves) is left out, and the visual meshes are thinned so that
+software rendering keeps up. Visual geoms do not collide, so physics is robel's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import fast_simplification
+import numpy as np
+from lxml import etree
+
+JOINT_NAMES = ("FFJ10", "FFJ11", "FFJ12", "MFJ20", "MFJ21", "MFJ22", "THJ30", "THJ31", "THJ32")
+VALVE_JOINT = "valve_OBJRx"
+CAMERA = "vmail"
+VALVE_RED = "0.8 0.1 0.1 1"
+FACES_PER_MESH = 350
+
+# The camera of V-MAIL's claw tasks, a free camera looking at a point.
+CAMERA_LOOKAT = (0.0, 0.0, 0.2)
+CAMERA_DISTANCE = 0.5
+CAMERA_AZIMUTH_DEG = 180.0
+CAMERA_ELEVATION_DEG = -30.0
+
+
+def robel_root() -> Path:
+    """Folder of the installed robel package, which is located but never imported (it wants mujoco-py).
+
+    Raises:
+        FileNotFoundError: robel is not installed; the message says how to install its assets.
+    """
+    spec = importlib.util.find_spec("robel")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            "robel's D'Claw assets are not installed; run: pip install 'pip<24.1' && pip install --no-deps robel==0.1.2"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+@functools.cache
+def claw_xml(prongs: int, marked: bool = False) -> tuple[str, dict[str, bytes]]:
+    """The scene of the claw over a valve with 3 or 4 prongs.
+
+    Args:
+        prongs: 3 or 4.
+        marked: keep robel's valve mark and target site (its Screw tasks); otherwise the valve is plain red
+            and turns without limit (V-MAIL's tasks).
+
+    Returns:
+        MJCF text and the assets it names, ready for `mujoco.Physics.from_xml_string`.
+    """
+    if prongs not in (3, 4):
+        raise ValueError(f"the D'Claw has valves with 3 or 4 prongs, not {prongs}")
+    root = robel_root()
+    scene = root / "dclaw" / "assets" / "dclaw3xh_valve3_v0.xml"
+    tree = _resolve_includes(scene, {"valve3.xml": f"valve{prongs}.xml", "chain3xh_overlay.xml": None})
+    assets = _inline_assets(tree, root)
+    _light_for_software_rendering(tree)
+    if not marked:
+        _plain_red_valve(tree)
+    _add_camera(tree)
+    return etree.tostring(tree, encoding="unicode"), assets
+
+
+def _parse(path: Path) -> Any:
+    # robel's files carry an <?xml ...?> line after a comment, which XML forbids.
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("<?xml"))
+    return etree.fromstring(text, etree.XMLParser(remove_comments=True))
+
+
+def _resolve_includes(path: Path, swaps: dict[str, str | None]) -> Any:
+    """Inline every <include>; `swaps` renames an included file, or drops it (None).
+
+    MuJoCo reads an include relative to the main model's folder; robel's paths all are.
+    """
+    tree = _parse(path)
+    for include in list(tree.iter("include")):
+        name = Path(include.get("file")).name
+        target = swaps.get(name, name)
+        parent = include.getparent()
+        if target is not None:
+            included = _parse((path.parent / include.get("file")).with_name(target).resolve())
+            for offset, child in enumerate(list(included)):
+                parent.insert(parent.index(include) + offset, child)
+        parent.remove(include)
+    return tree
+
+
+def _inline_assets(tree: Any, root: Path) -> dict[str, bytes]:
+    """Read mesh and texture files into memory, visual meshes thinned, and name them without folders."""
+    for compiler in tree.iter("compiler"):
+        for attribute in ("meshdir", "texturedir"):
+            compiler.attrib.pop(attribute, None)
+    used = {geom.get("mesh") for geom in tree.iter("geom") if geom.get("mesh")}
+    assets: dict[str, bytes] = {}
+    base = root / "robel-scenes" / "dclaw"
+    for element in [*tree.iter("mesh"), *tree.iter("texture")]:
+        file = element.get("file")
+        if file is None:
+            continue
+        if element.tag == "mesh" and element.get("name") not in used:
+            element.getparent().remove(element)
+            continue
+        path = (base / file).resolve()
+        element.set("file", path.name)
+        content = path.read_bytes()
+        # Hulls collide: thinning them would change physics.
+        assets[path.name] = _thin_stl(content) if path.suffix == ".stl" and "hull" not in path.name else content
+    return assets
+
+
+def _thin_stl(content: bytes) -> bytes:
+    """Reduce a binary STL to about FACES_PER_MESH faces."""
+    (count,) = struct.unpack_from("<I", content, 80)
+    if count <= FACES_PER_MESH:
+        return content
+    record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    triangles = np.frombuffer(content, record, count, offset=84)["corners"]
+    points, index = np.unique(triangles.reshape(-1, 3), axis=0, return_inverse=True)
+    points, faces = fast_simplification.simplify(
+        points.astype(np.float32), index.reshape(-1, 3).astype(np.int32), 1.0 - FACES_PER_MESH / count
+    )
+    out = np.zeros(len(faces), record)
+    out["corners"] = points[faces]
+    stream = io.BytesIO()
+    stream.write(b"\0" * 80 + struct.pack("<I", len(faces)))
+    stream.write(out.tobytes())
+    return stream.getvalue()
+
+
+def _light_for_software_rendering(tree: Any) -> None:
+    # Each of these costs a software renderer a multiple of the frame: facts measured at 10 to 250 times.
+    for quality in tree.iter("quality"):
+        quality.set("shadowsize", "0")
+        quality.set("offsamples", "0")
+    for light in tree.iter("light"):
+        light.set("castshadow", "false")
+    for material in tree.iter("material"):
+        material.set("reflectance", "0")
+
+
+def _plain_red_valve(tree: Any) -> None:
+    for joint in tree.iter("joint"):
+        if joint.get("name") == VALVE_JOINT:
+            joint.set("limited", "false")
+    for body in tree.iter("body"):
+        if body.get("name") == "valve":
+            for geom in body.iter("geom"):
+                if geom.get("mesh"):
+                    geom.attrib.pop("class", None)
+                    geom.set("class", "station_viz")
+                    geom.set("rgba", VALVE_RED)
+    for site in list(tree.iter("site")):
+        if site.get("name") in ("valve_mark", "tmark"):
+            site.getparent().remove(site)
+
+
+def _add_camera(tree: Any) -> None:
+    azimuth, elevation = np.deg2rad(CAMERA_AZIMUTH_DEG), np.deg2rad(CAMERA_ELEVATION_DEG)
+    forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    position = np.array(CAMERA_LOOKAT) - CAMERA_DISTANCE * forward
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right /= np.linalg.norm(right)
+    up = np.cross(right, forward)
+    camera = etree.SubElement(tree.find("worldbody"), "camera", name=CAMERA)
+    camera.set("pos", " ".join(f"{value:.9g}" for value in position))
+    camera.set("xyaxes", " ".join(f"{value:.9g}" for value in (*right, *up)))

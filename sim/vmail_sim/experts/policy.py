@@ -1,0 +1,60 @@
+"""Runs an expert: a tanh network from full state to the mean action, in numpy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+
+class ExpertPolicy:
+    """A trained state-feedback policy: (30,) state to (9,) action in [-1, 1]."""
+
+    def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]], metadata: dict[str, str]) -> None:
+        """`layers` are (weight (out, in), bias (out,)) pairs; relu between, tanh at the end."""
+        self._layers = layers
+        self.metadata = metadata
+
+    @property
+    def state_size(self) -> int:
+        """Length of the state vector."""
+        return self._layers[0][0].shape[1]
+
+    def __call__(self, state: np.ndarray) -> np.ndarray:
+        """Mean action (A,) float32 for a state (S,)."""
+        if state.shape != (self.state_size,):
+            raise ValueError(f"expert wants a state of shape ({self.state_size},), got {state.shape}")
+        x = state.astype(np.float32)
+        for weight, bias in self._layers[:-1]:
+            x = np.maximum(weight @ x + bias, 0.0)
+        weight, bias = self._layers[-1]
+        return np.tanh(weight @ x + bias).astype(np.float32)
+
+
+def expert_path(task: str) -> Path:
+    """Where the expert of a task ships."""
+    return Path(__file__).with_name("weights") / f"{task}.safetensors"
+
+
+def load_expert(task_or_path: str | Path) -> ExpertPolicy:
+    """Load an expert by task name or from a file.
+
+    Raises:
+        FileNotFoundError: no expert ships for that name; the message holds the command that trains one.
+        ValueError: the file is no expert.
+    """
+    path = Path(task_or_path)
+    if path.suffix != ".safetensors":
+        path = expert_path(str(task_or_path))
+    if not path.is_file():
+        raise FileNotFoundError(f"no expert at {path}; train one with: python -m vmail_sim.experts.sac {task_or_path}")
+    try:
+        with safe_open(path, "numpy") as file:
+            count = sum(key.endswith(".weight") for key in file.keys())
+            layers = [(file.get_tensor(f"{i}.weight"), file.get_tensor(f"{i}.bias")) for i in range(count)]
+            metadata = json.loads((file.metadata() or {}).get("vmail", "{}"))
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not an expert file: {error}") from error
+    return ExpertPolicy(layers, metadata)

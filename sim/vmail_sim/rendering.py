@@ -1,0 +1,38 @@
+"""Headless rendering: choose a GL backend before dm_control is imported, and check that pictures are real."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+
+import numpy as np
+
+
+def prefer_headless_gl() -> str:
+    """Set MUJOCO_GL to egl or osmesa unless the user chose one; returns the choice.
+
+    Raises:
+        RuntimeError: neither library is installed; the message holds the command that installs one.
+    """
+    if "MUJOCO_GL" not in os.environ:
+        if ctypes.util.find_library("EGL"):
+            os.environ["MUJOCO_GL"] = "egl"
+        elif ctypes.util.find_library("OSMesa"):
+            os.environ["MUJOCO_GL"] = "osmesa"
+        else:
+            raise RuntimeError(
+                "no headless OpenGL: run `apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri` "
+                "(or set MUJOCO_GL=glfw on a machine with a screen)"
+            )
+    return os.environ["MUJOCO_GL"]
+
+
+def check_plausible(image: np.ndarray, what: str) -> None:
+    """Refuse a picture that is black or of one colour, which broken GL drivers return without an error.
+
+    Args:
+        image: (H, W, 3) uint8.
+        what: named in the RuntimeError.
+    """
+    if int(image.max()) - int(image.min()) < 8:
+        raise RuntimeError(f"{what}: the renderer returned an empty picture; check the GL driver (MUJOCO_GL)")

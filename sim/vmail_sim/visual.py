@@ -1,0 +1,69 @@
+"""A task as the learner sees it: a picture in, an action out, and a score that learning never sees."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import vmail_sim
+from vmail_core.episodes.frames import resize_frame
+from vmail_sim.rendering import check_plausible
+
+
+class Step(NamedTuple):
+    """What one control step brings: image (S, S, 3) uint8, the task's reward, whether the episode is over."""
+
+    image: np.ndarray
+    reward: float
+    last: bool
+
+
+class VisualTask:
+    """A registered task with pictures of one size, rendered at the camera's size and resized once."""
+
+    def __init__(self, task: str, image_size: int, camera_size: int = 64, **options: Any) -> None:
+        """`options` go to the task (starts, kick)."""
+        self.task, self._image_size = task, image_size
+        self.env = vmail_sim.load(task, pixels=camera_size, **options)
+        self.action_size = self.env.action_spec().shape[0]
+        self.control_period = self.env.control_timestep()
+        self._timestep: Any = None
+        self._start_angle = 0.0
+        self._return = 0.0
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start the episode that belongs to `seed`; returns its first picture."""
+        self.env.task.reseed(seed)
+        self._timestep = self.env.reset()
+        self._start_angle, self._return = float(self._timestep.observation["valve_angle"]), 0.0
+        check_plausible(self._timestep.observation["image"], self.task)
+        return self._picture()
+
+    def step(self, action: np.ndarray) -> Step:
+        """One control step with a normalised action (A,) float32."""
+        self._timestep = self.env.step(action)
+        self._return += self._timestep.reward
+        return Step(self._picture(), float(self._timestep.reward), self._timestep.last())
+
+    def _picture(self) -> np.ndarray:
+        return resize_frame(self._timestep.observation["image"], (self._image_size, self._image_size))
+
+    @property
+    def state(self) -> np.ndarray:
+        """The full state that experts and full-state clones use."""
+        return self._timestep.observation["state"]
+
+    @property
+    def joint_positions(self) -> np.ndarray:
+        """(A,) float32 rad."""
+        return self._timestep.observation["joint_positions"].astype(np.float32)
+
+    def score(self) -> dict[str, float]:
+        """Of the episode so far: radians turned the wanted way, and the task's return."""
+        turned = float(self._timestep.observation["valve_angle"]) - self._start_angle
+        return {"radians": self.env.task.direction * turned, "return": self._return}
+
+    def large_picture(self, size: int = 240) -> np.ndarray:
+        """The same view for people, (size, size, 3) uint8."""
+        return self.env.physics.picture(size, size)

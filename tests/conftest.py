@@ -1,0 +1,30 @@
+"""Environment of every test, and how tests share two cores: real-time tests one after the other, the rest by file."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+# Before anything imports them: ROS must find the wheels' resources and stay on this machine, and two workers that
+# each start a thread per core would slow each other down.
+os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+os.environ.setdefault("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+REAL_TIME = {"ros", "hardware", "faults"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Real-time tests form one group, which one worker runs, and come first; another file is a group each."""
+    items.sort(key=lambda item: not _is_real_time(item))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group("real time" if _is_real_time(item) else item.path.name))
+
+
+def _is_real_time(item: pytest.Item) -> bool:
+    return bool(REAL_TIME & set(item.path.parts))

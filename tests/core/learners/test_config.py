@@ -1,0 +1,31 @@
+import pytest
+
+from vmail_core.learners.config import PRESETS, config_from_dict, load_config
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_loads(path):
+    assert load_config(path).train.updates > 0
+
+
+def test_overrides_reach_their_field():
+    config = load_config("debug", {"train.seed": 7, "policy.discount": 1})
+    assert config.train.seed == 7
+    assert config.policy.discount == 1.0 and isinstance(config.policy.discount, float)
+
+
+def test_an_unknown_preset_is_answered_with_the_known_ones():
+    with pytest.raises(FileNotFoundError, match="fast/dclaw_cpu"):
+        load_config("fast/nothing")
+
+
+def test_an_unknown_setting_is_named():
+    with pytest.raises(ValueError, match="model.dpeth"):
+        config_from_dict({"model": {"dpeth": 3}})
+
+
+def test_a_value_of_the_wrong_type_is_named():
+    with pytest.raises(ValueError, match="train.batch"):
+        config_from_dict({"train": {"batch": "many"}})
+    with pytest.raises(ValueError, match="policy.reward"):
+        config_from_dict({"policy": {"reward": "money"}})

@@ -1,0 +1,86 @@
+"""The update of Algorithm 1: what learns from what, and that nothing leaks."""
+
+import numpy as np
+import pytest
+import torch
+
+from vmail_core.learners.config import load_config
+from vmail_core.learners.vmail import VMAIL, frozen
+
+
+@pytest.fixture
+def learner() -> VMAIL:
+    torch.manual_seed(0)
+    return VMAIL(load_config("debug"), action_size=2)
+
+
+def batch(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 255, (6, 4, 32, 32, 3), dtype=np.uint8), rng.uniform(-1, 1, (6, 4, 2)).astype(np.float32)
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in module.parameters()])
+
+
+def test_every_part_learns_and_every_metric_is_finite(learner):
+    before = {name: weights(getattr(learner, name)) for name in ("model", "discriminator", "actor", "critic")}
+    report = learner.update(*batch(), demo_count=2)
+    for name, old in before.items():
+        assert not torch.equal(old, weights(getattr(learner, name))), name
+    assert all(torch.isfinite(value) for value in report.values()), report
+
+
+def test_discriminator_and_policy_never_shape_the_model(learner):
+    image, action = batch()
+    _, report = learner.learn_model(_pixels(image), torch.from_numpy(action))
+    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action))
+    before = weights(learner.model)
+    expert = (beliefs.feature[:-1, :2].flatten(0, 1), torch.from_numpy(action)[1:, :2].flatten(0, 1))
+    practice = (beliefs.feature[:, 2:], torch.from_numpy(action)[1:, 2:])
+    learner.learn_behaviour(learner._starts(beliefs), expert, practice)
+    assert torch.equal(before, weights(learner.model))
+    assert "pixel_loss" in report
+
+
+def test_the_policys_gradient_agrees_with_finite_differences_through_model_and_discriminator(learner):
+    """d(imitation reward)/d(actor bias) through D and the dynamics, noise held fixed."""
+    learner.double()
+    start = learner.model.rssm.initial(3)
+    bias = learner.actor.network[-1].bias
+
+    def objective() -> torch.Tensor:
+        torch.manual_seed(3)
+        features, actions = learner.imagine(start)
+        return learner.discriminator(features[:-1], actions).double().mean()
+
+    with frozen(learner.model, learner.discriminator):
+        (gradient,) = torch.autograd.grad(objective(), bias)
+    with torch.no_grad():
+        step = 1e-5
+        bias[0] += step
+        above = objective()
+        bias[0] -= 2 * step
+        below = objective()
+        bias[0] += step
+    assert float((above - below) / (2 * step)) == pytest.approx(float(gradient[0]), rel=1e-4)
+
+
+def test_imagined_actions_see_the_state_before_them(learner):
+    features, actions = learner.imagine(learner.model.rssm.initial(5))
+    horizon = learner.config.policy.horizon
+    assert features.shape[:2] == (horizon + 1, 5) and actions.shape == (horizon, 5, 2)
+    assert actions.abs().max() <= 1.0
+
+
+def test_a_policy_without_imitation_only_clones(learner):
+    config = load_config("debug", {"policy.imitation": 0.0, "policy.cloning": 1.0})
+    cloner = VMAIL(config, action_size=2)
+    before = weights(cloner.discriminator)
+    report = cloner.update(*batch(), demo_count=2)
+    assert torch.equal(before, weights(cloner.discriminator))
+    assert "cloning_loss" in report and "discriminator_loss" not in report
+
+
+def _pixels(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).movedim(-1, -3).float() / 255.0 - 0.5

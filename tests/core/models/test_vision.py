@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from vmail_core.models import WorldModel, preprocess
+
+
+@pytest.mark.parametrize("vision", ["dreamer", "patch"])
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_an_image_comes_back_in_its_own_size(vision, size):
+    model = WorldModel(size, 2, depth=4, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False, vision=vision)
+    pixels = preprocess(torch.zeros(3, 2, size, size, 3, dtype=torch.uint8))
+    embed = model.embed(pixels)
+    beliefs, _ = model.rssm.observe(embed, torch.zeros(3, 2, 2))
+    assert model.decode(beliefs.feature).shape == pixels.shape
+
+
+def test_the_paper_s_embedding_of_64_pixels_has_1024_numbers():
+    model = WorldModel(64, 2, depth=32, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False)
+    assert model.embed(torch.zeros(1, 1, 3, 64, 64)).shape == (1, 1, 1024)
+
+
+def test_pixels_are_scaled_to_half_around_zero():
+    picture = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 2, 1, 1).expand(1, 2, 1, 3)
+    pixels = preprocess(picture)
+    assert pixels.shape == (1, 3, 2, 1)
+    assert pixels.min() == -0.5 and pixels.max() == 0.5
+
+
+def test_an_unknown_size_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"image_size=48.*32, 64, 128"):
+        WorldModel(48, 2, depth=4, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False)

@@ -1,0 +1,338 @@
+"""`DynamixelBus` in use, with the real SDK on an emulated bus, and everything that a cable can do to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus import DynamixelBus
+from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusReadError, BusWriteError
+from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT
+from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
+
+TICK = RAD_PER_TICK
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def torque(emulated: EmulatedBus, spec: RobotSpec) -> list[int]:
+    return [emulated.servo(servo_id).get("torque_enable") for servo_id in spec.servo_ids]
+
+
+def plug_in_again(emulated: EmulatedBus) -> None:
+    emulated.faults.unplugged = False
+    wait_until(emulated.path.exists)
+
+
+# Reading ---------------------------------------------------------------------------------------------------
+
+
+def test_read_gives_joint_angles_in_rad(bus: DynamixelBus, spec: RobotSpec) -> None:
+    before = time.time()
+    state = bus.read()
+    np.testing.assert_allclose(state.position, spec.rest, atol=TICK)
+    assert not state.velocity.any()
+    assert not state.current_ma.any()
+    assert before <= state.time <= time.time()
+    assert state.alerts == ()
+
+
+def test_read_gives_velocity_and_current_in_si_units(spec: RobotSpec, tmp_path: Path) -> None:
+    class Moving(FirstOrderPlant):
+        def velocities(self) -> np.ndarray:
+            return np.linspace(-2.0, 2.0, 9)
+
+        def currents_ma(self) -> np.ndarray:
+            return np.linspace(-700.0, 700.0, 9)
+
+    with EmulatedBus(tmp_path / "bus", spec, Moving(spec.rest)) as emulated:
+        bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)
+        bus.open()
+        state = bus.read()
+        np.testing.assert_allclose(state.velocity, np.linspace(-2.0, 2.0, 9), atol=RAD_S_PER_UNIT)
+        np.testing.assert_allclose(state.current_ma, np.linspace(-700.0, 700.0, 9), atol=2.69)
+        bus.close()
+
+
+@pytest.mark.parametrize("silent", [{10}, {21}, {32}, {10, 32}])
+def test_silent_servos_are_named_and_no_value_is_made_up(
+    bus: DynamixelBus, emulated: EmulatedBus, silent: set[int]
+) -> None:
+    emulated.faults.silent_ids = silent
+    with pytest.raises(BusReadError, match="no answer from servo") as caught:
+        bus.read()
+    assert set(caught.value.silent_ids) == silent
+    emulated.faults.silent_ids = set()
+    assert bus.read().position.shape == (9,)
+
+
+def test_a_damaged_answer_counts_as_none_and_costs_no_other(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.corrupt_ids = {20}
+    with pytest.raises(BusReadError) as caught:
+        bus.read()
+    assert caught.value.silent_ids == (20,)
+
+
+def test_a_lost_packet_is_one_failed_read(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.lose_next = 1
+    with pytest.raises(BusReadError) as caught:
+        bus.read()
+    assert caught.value.silent_ids == (10,)
+    assert bus.read().position.shape == (9,)
+
+
+def test_late_answers_are_not_taken_for_new_ones(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    plant = emulated.plant
+    assert isinstance(plant, FirstOrderPlant)
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)
+    bus.open()
+    emulated.faults.reply_delay_s = 0.5
+    with pytest.raises(BusReadError):
+        bus.read()
+    plant.push(spec.rest + 0.3)
+    emulated.faults.reply_delay_s = 0.0
+    time.sleep(0.8)  # the late answer lies in the port's buffer now
+    np.testing.assert_allclose(bus.read().position, spec.rest + 0.3, atol=TICK)
+    bus.close()
+
+
+def test_a_silent_servo_costs_less_than_a_period_of_the_driver(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = DynamixelBus(str(emulated.path), spec)
+    bus.open()
+    emulated.faults.silent_ids = {10}
+    durations = []
+    for _ in range(20):
+        start = time.perf_counter()
+        with pytest.raises(BusReadError):
+            bus.read()
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.010  # the SDK alone waits 35 ms; the least of 20 says what the wait is on a busy machine
+    emulated.faults.silent_ids = set()
+    bus.close()
+
+
+def test_the_alert_bit_of_a_sync_read_is_seen(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.hardware_errors[31] = 0x20
+    assert bus.read().alerts == (31,)
+
+
+def test_health_goes_round_the_servos(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    emulated.faults.hardware_errors[12] = 0x20
+    emulated.faults.temperatures_c[21] = 66
+    found = [bus.read_health() for _ in range(9)]
+    assert [health.servo_id for health in found] == list(spec.servo_ids)
+    assert [health.joint_name for health in found] == list(spec.joint_names)
+    by_id = {health.servo_id: health for health in found}
+    assert by_id[12].errors == ("overload",)
+    assert by_id[12].hardware_error == 0x20
+    assert by_id[21].temperature_c == 66.0
+    assert by_id[10].voltage_v == pytest.approx(12.0)
+    assert bus.read_health().servo_id == 10
+
+
+def test_health_of_a_silent_servo(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.silent_ids = {10}
+    with pytest.raises(BusReadError, match="servo 10"):
+        bus.read_health()
+    assert bus.read_health().servo_id == 11
+
+
+# Writing and torque ----------------------------------------------------------------------------------------
+
+
+def test_goals_move_the_joints(bus: DynamixelBus, spec: RobotSpec) -> None:
+    bus.set_torque(True)
+    goals = spec.rest + np.linspace(-0.2, 0.2, 9)
+    bus.write_goals(goals)
+    wait_until(lambda: bool(np.allclose(bus.read().position, goals, atol=2 * TICK)))
+
+
+@pytest.mark.parametrize("goals", [np.full(9, np.nan), np.zeros(8), np.full(9, np.inf)])
+def test_goals_that_are_none_are_refused(bus: DynamixelBus, emulated: EmulatedBus, goals: np.ndarray) -> None:
+    before = emulated.servo(10).get("goal_position")
+    with pytest.raises(ValueError, match="9 finite angles"):
+        bus.write_goals(goals)
+    assert emulated.servo(10).get("goal_position") == before
+
+
+def test_goals_beyond_the_servo_are_sent_as_its_limit(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    bus.write_goals(np.full(9, 100.0))
+    bus.read()  # sync write is not acknowledged; what comes after it is handled after it
+    assert emulated.servo(10).get("goal_position") == 4095
+
+
+def test_torque_on_moves_nothing(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    plant = emulated.plant
+    assert isinstance(plant, FirstOrderPlant)
+    pose = spec.rest + 0.3
+    plant.push(pose)  # the servos' goals are still where they were at power-on
+    bus.set_torque(True)
+    assert torque(emulated, spec) == [1] * 9
+    time.sleep(0.2)
+    np.testing.assert_allclose(bus.read().position, pose, atol=TICK)
+
+
+def test_torque_on_clears_what_other_programs_left(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.servo(22).set("bus_watchdog", -1)
+    emulated.servo(22).set("profile_velocity", 10)
+    bus.set_torque(True)
+    assert emulated.servo(22).get("bus_watchdog") == 0
+    assert emulated.servo(22).get("profile_velocity") == 0
+
+
+def test_torque_survives_lost_packets(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    for lost in (1, 3, 9):
+        emulated.faults.lose_next = lost
+        bus.set_torque(True)
+        assert torque(emulated, spec) == [1] * 9
+        emulated.faults.lose_next = lost
+        bus.set_torque(False)
+        assert torque(emulated, spec) == [0] * 9
+
+
+def test_a_servo_that_refuses_torque_leaves_all_of_it_off(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    emulated.faults.hardware_errors[11] = 0x20
+    with pytest.raises(BusWriteError, match=r"torque_enable of servo 11 \(FFJ11\)") as caught:
+        bus.set_torque(True)
+    assert caught.value.servo_ids == (11,)
+    assert torque(emulated, spec) == [0] * 9
+    emulated.faults.hardware_errors.clear()
+    bus.reboot(11)
+    bus.set_torque(True)
+
+
+def test_watchdog_stops_servos_that_hear_nothing(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0, watchdog_s=0.1)
+    bus.open()
+    bus.set_torque(True)
+    wait_until(lambda: emulated.servo(10).get("bus_watchdog") == -1)
+    assert bus.read_health().watchdog_tripped
+    bus.set_torque(True)
+    assert emulated.servo(10).get("bus_watchdog") == 5
+    bus.close()
+
+
+# Closing and losing the port -------------------------------------------------------------------------------
+
+
+def test_close_switches_torque_off_and_may_be_called_again(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    bus.set_torque(True)
+    bus.close()
+    assert torque(emulated, spec) == [0] * 9
+    assert not bus.is_open
+    bus.close()
+
+
+def test_close_switches_off_torque_that_another_program_left_on(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    emulated.servo(10).set("torque_enable", 1)
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)
+    bus.open()
+    bus.close()
+    assert torque(emulated, spec) == [0] * 9
+
+
+def test_close_survives_lost_packets_and_an_interrupted_call(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    bus.set_torque(True)
+    assert bus._link._port is not None
+    bus._link._port.is_using = True  # what an interrupt in the middle of an SDK call leaves behind
+    emulated.faults.lose_next = 5
+    bus.close()
+    assert torque(emulated, spec) == [0] * 9
+
+
+def test_close_tells_of_a_servo_that_does_not_confirm(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    bus.set_torque(True)
+    emulated.faults.silent_ids = {30}
+    with pytest.raises(BusWriteError, match=r"torque may still be on: servo 30 \(THJ30\).*power supply") as caught:
+        bus.close()
+    assert caught.value.servo_ids == (30,)
+    assert not bus.is_open
+    assert torque(emulated, spec) == [0] * 9  # it heard, though
+
+
+def test_unplugging_is_one_error_from_every_call(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    emulated.faults.unplugged = True
+    wait_until(lambda: not emulated.path.exists())
+    with pytest.raises(BusLostError, match="went away.*cable"):
+        for _ in range(3):
+            bus.read()
+    assert not bus.is_open
+    for call in (bus.read, bus.read_health, lambda: bus.write_goals(spec.rest), lambda: bus.set_torque(True)):
+        with pytest.raises(BusLostError, match="reopen"):
+            call()
+
+
+@pytest.mark.parametrize("first", ["write", "health", "torque"])
+def test_unplugging_is_noticed_by_whatever_comes_first(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec, first: str
+) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "write": lambda: bus.write_goals(spec.rest),
+        "health": bus.read_health,
+        "torque": lambda: bus.set_torque(True),
+    }
+    emulated.faults.unplugged = True
+    wait_until(lambda: not emulated.path.exists())
+    with pytest.raises(BusLostError):
+        calls[first]()
+
+
+def test_reopen_after_the_cable_is_back(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus.set_torque(True)
+    emulated.faults.unplugged = True
+    wait_until(lambda: not emulated.path.exists())
+    with pytest.raises(BusLostError):
+        bus.read()
+    with pytest.raises(BusOpenError, match="no device"):
+        bus.reopen()
+    plug_in_again(emulated)
+    bus.reopen()
+    assert torque(emulated, spec) == [1] * 9  # the servos have their own power
+    np.testing.assert_allclose(bus.read().position, spec.rest, atol=TICK)
+
+
+def test_close_waits_for_the_cable_and_switches_off(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus.set_torque(True)
+    emulated.faults.unplugged = True
+    wait_until(lambda: not emulated.path.exists())
+    with pytest.raises(BusLostError):
+        bus.read()
+    plug_in_again(emulated)
+    bus.close()
+    assert torque(emulated, spec) == [0] * 9
+
+
+def test_close_without_a_port_says_that_torque_may_be_on(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    bus.set_torque(True)
+    emulated.faults.unplugged = True
+    wait_until(lambda: not emulated.path.exists())
+    start = time.monotonic()
+    with pytest.raises(BusWriteError, match="torque may still be on"):
+        bus.close()
+    assert time.monotonic() - start < 5.0
+    bus.close()
+
+
+def test_with_statement_ends_with_torque_off(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    with pytest.raises(KeyboardInterrupt), DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0) as bus:
+        bus.set_torque(True)
+        raise KeyboardInterrupt
+    assert torque(emulated, spec) == [0] * 9

@@ -1,0 +1,395 @@
+"""The guard: what it lets through, what it holds for, and that nothing gets past it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.guard import Command, Decision, Guard, Reason
+from vmail_hardware.joint_state import JointState, ServoHealth
+
+SPEC = load_robot("dclaw")
+REACH = SPEC.max_joint_speed * SPEC.control_period
+PERIOD = SPEC.control_period
+
+
+def state(position: np.ndarray | None = None, time: float = 0.0, **changes: object) -> JointState:
+    position = SPEC.rest.copy() if position is None else position
+    plain = JointState(position=position, velocity=np.zeros(9), current_ma=np.zeros(9), time=time)
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def health(**changes: object) -> ServoHealth:
+    plain = ServoHealth(10, "FFJ10", 0, (), 35.0, 12.0, True, False)
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def moving_guard(goal_offset: float = 0.1) -> tuple[Guard, np.ndarray]:
+    """A guard that has obeyed one command at time 0, and the goals that it gave."""
+    guard = Guard(SPEC)
+    decision = guard.check(Command(SPEC.rest + goal_offset, 0.0), state(), 0.0)
+    assert decision.fresh and decision.goals is not None
+    return guard, decision.goals
+
+
+# Commands that are obeyed ----------------------------------------------------------------------------------
+
+
+def test_a_command_within_reach_is_sent_as_it_is() -> None:
+    desired = SPEC.rest + np.linspace(0.0, 0.2, 9)
+    decision = Guard(SPEC).check(Command(desired, 0.0), state(), 0.01)
+    assert (decision.reason, decision.holding, decision.fresh) == (Reason.OK, False, True)
+    np.testing.assert_array_equal(decision.goals, desired)
+
+
+def test_a_far_command_is_limited_exactly_as_the_spec_does() -> None:
+    desired = np.clip(SPEC.rest + 0.45, SPEC.lower, SPEC.upper)
+    decision = Guard(SPEC).check(Command(desired, 0.0), state(), 0.0)
+    assert decision.reason is Reason.SPEED_LIMIT
+    assert not decision.holding
+    np.testing.assert_array_equal(decision.goals, SPEC.limit_step(desired, SPEC.rest))
+
+
+def test_a_command_beyond_the_joint_limits_is_clipped_and_names_the_joint() -> None:
+    desired = SPEC.rest.copy()
+    desired[3] = 3.0
+    decision = Guard(SPEC).check(Command(desired, 0.0), state(), 0.0)
+    assert decision.reason is Reason.JOINT_LIMIT
+    assert "MFJ20" in decision.detail
+    np.testing.assert_array_equal(decision.goals, SPEC.limit_step(desired, SPEC.rest))
+
+
+def test_between_commands_nothing_is_written() -> None:
+    guard, goals = moving_guard()
+    decision = guard.check(None, state(goals, 0.1), 0.1)
+    assert (decision.goals, decision.holding, decision.reason) == (None, False, Reason.OK)
+
+
+# Commands that are not -------------------------------------------------------------------------------------
+
+
+def test_before_the_first_command_it_holds_the_present_pose() -> None:
+    pose = SPEC.rest + 0.05
+    decision = Guard(SPEC).check(None, state(pose), 0.0)
+    assert (decision.holding, decision.reason) == (True, Reason.NO_COMMAND_YET)
+    np.testing.assert_array_equal(decision.goals, pose)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (Command(np.full(9, np.nan), 0.1), Reason.COMMAND_NOT_FINITE),
+        (Command(np.r_[np.zeros(8), np.inf], 0.1), Reason.COMMAND_NOT_FINITE),
+        (Command(np.zeros(9), float("nan")), Reason.COMMAND_NOT_FINITE),
+        (Command(np.zeros(8), 0.1), Reason.COMMAND_WRONG_SIZE),
+        (Command(np.empty(0), 0.1), Reason.COMMAND_WRONG_SIZE),
+        (Command(np.zeros((1, 9)), 0.1), Reason.COMMAND_WRONG_SIZE),
+        (Command(np.zeros(9), -0.3), Reason.COMMAND_TOO_OLD),
+        (Command(np.zeros(9), 0.3), Reason.COMMAND_STAMP_IN_FUTURE),
+    ],
+)
+def test_a_bad_command_holds_at_the_last_goals_until_a_good_one(command: Command, reason: Reason) -> None:
+    guard, goals = moving_guard()
+    decision = guard.check(command, state(time=0.1), 0.1)
+    assert (decision.holding, decision.reason, decision.fresh) == (True, reason, False)
+    np.testing.assert_array_equal(decision.goals, goals)
+    later = guard.check(None, state(time=0.15), 0.15)
+    assert (later.holding, later.reason) == (True, reason)
+    good = guard.check(Command(SPEC.rest, 0.2), state(time=0.2), 0.2)
+    assert (good.holding, good.fresh) == (False, True)
+
+
+def test_commands_that_stop_coming_end_in_a_hold_at_the_last_goals() -> None:
+    guard, goals = moving_guard()
+    assert not guard.check(None, state(goals, 0.34), 0.34).holding
+    decision = guard.check(None, state(goals, 0.36), 0.36)
+    assert (decision.holding, decision.reason) == (True, Reason.COMMAND_TOO_OLD)
+    np.testing.assert_array_equal(decision.goals, goals)
+
+
+def test_age_counts_from_the_picture_not_from_the_arrival() -> None:
+    guard = Guard(SPEC)
+    assert guard.check(Command(SPEC.rest, 0.0), state(time=0.3), 0.3).fresh
+    assert guard.check(None, state(time=0.36), 0.36).reason is Reason.COMMAND_TOO_OLD
+
+
+def test_an_overtaken_command_is_dropped_and_motion_goes_on() -> None:
+    guard, _ = moving_guard()
+    guard.check(Command(SPEC.rest + 0.05, 0.1), state(time=0.1), 0.1)
+    for _ in range(2):  # the second must not get in because the first was refused
+        decision = guard.check(Command(SPEC.rest - 0.3, 0.05), state(time=0.12), 0.12)
+        assert (decision.reason, decision.goals, decision.holding) == (Reason.COMMAND_OUT_OF_ORDER, None, False)
+
+
+def test_a_clock_that_is_set_back_does_not_lock_commands_out() -> None:
+    guard = Guard(SPEC)
+    guard.check(Command(SPEC.rest, 1000.0), state(time=1000.0), 1000.0)
+    assert guard.check(None, state(time=10.0), 10.0).holding
+    assert guard.check(Command(SPEC.rest, 10.1), state(time=10.1), 10.1).fresh
+
+
+# Holding ---------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_gives_way_to_a_push_and_comes_back() -> None:
+    guard, goals = moving_guard()
+    guard.check(Command(np.full(9, np.nan), 0.0), state(goals), 0.0)
+    pushed = goals - 0.4
+    decision = guard.check(None, state(pushed, 0.1), 0.1)
+    np.testing.assert_allclose(decision.goals, pushed + REACH)
+    decision = guard.check(None, state(goals - 0.01, 0.2), 0.2)
+    np.testing.assert_array_equal(decision.goals, goals)
+
+
+def test_a_hold_outside_the_limits_stays_where_it_is() -> None:
+    pose = SPEC.upper + 0.2
+    decision = Guard(SPEC).check(None, state(pose), 0.0)
+    np.testing.assert_array_equal(decision.goals, pose)
+
+
+def test_a_hold_outside_the_limits_comes_inside_with_the_joint() -> None:
+    guard = Guard(SPEC)
+    guard.check(None, state(SPEC.upper + 0.1), 0.0)
+    decision = guard.check(None, state(SPEC.upper - 0.05, 0.1), 0.1)
+    np.testing.assert_allclose(decision.goals, SPEC.upper)
+
+
+def test_a_command_from_outside_the_limits_moves_inward() -> None:
+    pose = SPEC.upper + 0.5
+    decision = Guard(SPEC).check(Command(SPEC.upper + 1.0, 0.0), state(pose), 0.0)
+    np.testing.assert_allclose(decision.goals, pose - REACH)
+
+
+# The bus and the robot -------------------------------------------------------------------------------------
+
+
+def test_without_a_state_nothing_is_written() -> None:
+    decision = Guard(SPEC).check(Command(SPEC.rest, 0.0), None, 0.0)
+    assert (decision.goals, decision.holding, decision.reason) == (None, True, Reason.STATE_MISSING)
+
+
+@pytest.mark.parametrize("position", [np.full(9, np.nan), np.zeros(8), np.r_[np.zeros(8), 13.0]])
+def test_a_state_that_is_none_counts_as_missing(position: np.ndarray) -> None:
+    assert Guard(SPEC).check(Command(SPEC.rest, 0.0), state(position), 0.0).reason is Reason.STATE_MISSING
+
+
+def test_one_lost_read_does_not_matter_and_a_silent_bus_does() -> None:
+    guard, _ = moving_guard()
+    assert guard.check(None, state(time=0.0), 0.05).reason is Reason.OK
+    decision = guard.check(None, state(time=0.0), 0.15)
+    assert (decision.goals, decision.holding, decision.reason) == (None, True, Reason.BUS_SILENT)
+
+
+def test_after_silence_it_holds_where_the_joints_are_then() -> None:
+    guard, _ = moving_guard()
+    guard.check(None, state(time=0.0), 0.2)
+    moved = SPEC.rest - 0.1
+    decision = guard.check(None, state(moved, 0.3), 0.3)
+    assert (decision.holding, decision.reason) == (True, Reason.NO_COMMAND_YET)
+    np.testing.assert_array_equal(decision.goals, moved)
+
+
+def test_over_current_latches_after_its_time_and_stops_where_it_is() -> None:
+    guard, _ = moving_guard()
+    current = np.zeros(9)
+    current[4] = -900.0
+    at = SPEC.rest + 0.03
+    assert not guard.check(None, state(at, 0.00, current_ma=current), 0.00).holding
+    assert not guard.check(None, state(at, 0.09, current_ma=current), 0.09).holding
+    decision = guard.check(None, state(at, 0.11, current_ma=current), 0.11)
+    assert (decision.holding, decision.reason) == (True, Reason.OVER_CURRENT)
+    assert "900 mA in MFJ21" in decision.detail
+    np.testing.assert_array_equal(decision.goals, at)
+    later = guard.check(Command(SPEC.rest, 0.2), state(at, 0.2), 0.2)
+    assert (later.holding, later.reason) == (True, Reason.OVER_CURRENT)
+    guard.reset()
+    assert guard.check(None, state(at, 0.3), 0.3).reason is Reason.NO_COMMAND_YET
+    assert guard.check(Command(SPEC.rest, 0.3), state(at, 0.3), 0.3).fresh
+
+
+def test_peaks_of_different_joints_do_not_add_up() -> None:
+    guard, _ = moving_guard()
+    for step in range(20):
+        current = np.zeros(9)
+        current[step % 9] = 900.0
+        assert not guard.check(None, state(time=0.02 * step, current_ma=current), 0.02 * step).reason.is_latched
+
+
+def test_a_short_peak_of_current_is_let_pass() -> None:
+    guard, _ = moving_guard()
+    peak = np.full(9, 900.0)
+    guard.check(None, state(time=0.00, current_ma=peak), 0.00)
+    guard.check(None, state(time=0.05), 0.05)
+    assert not guard.check(None, state(time=0.12, current_ma=peak), 0.12).holding
+
+
+def test_heat_holds_until_the_servo_has_cooled_down() -> None:
+    guard, _ = moving_guard()
+    guard.update_health(health(temperature_c=71.0), True)
+    assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).reason is Reason.OVER_TEMPERATURE
+    guard.update_health(health(temperature_c=68.0), True)
+    assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).reason is Reason.OVER_TEMPERATURE
+    guard.update_health(health(temperature_c=65.0), True)
+    assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).fresh
+    assert guard.latched is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hardware_error": 0x20, "errors": ("overload",)}, Reason.HARDWARE_ERROR),
+        ({"watchdog_tripped": True}, Reason.SERVO_WATCHDOG),
+        ({"torque_enabled": False}, Reason.TORQUE_LOST),
+    ],
+)
+def test_health_latches(changes: dict[str, object], reason: Reason) -> None:
+    guard, _ = moving_guard()
+    guard.update_health(health(**changes), True)
+    decision = guard.check(Command(SPEC.rest, 0.1), state(time=0.1), 0.1)
+    assert (decision.holding, decision.reason) == (True, reason)
+    assert "servo 10 (FFJ10)" in decision.detail
+    assert reason.is_latched and guard.latched is reason
+
+
+def test_torque_that_is_meant_to_be_off_is_not_lost() -> None:
+    guard = Guard(SPEC)
+    guard.update_health(health(torque_enabled=False), False)
+    assert guard.latched is None
+
+
+def test_an_alert_latches_at_once_and_health_tells_which() -> None:
+    guard, _ = moving_guard()
+    assert guard.check(None, state(alerts=(10,)), 0.0).reason is Reason.HARDWARE_ERROR
+    guard.update_health(health(hardware_error=0x20, errors=("overload",)), True)
+    assert "overload" in guard.check(None, state(alerts=(10,)), 0.0).detail
+
+
+def test_estop_goes_before_everything_and_needs_a_reset() -> None:
+    guard, _ = moving_guard()
+    guard.update_health(health(watchdog_tripped=True), True)
+    guard.estop("operator")
+    decision = guard.check(Command(SPEC.rest, 0.0), state(), 0.0)
+    assert (decision.holding, decision.reason, decision.detail) == (True, Reason.ESTOP, "operator")
+    assert guard.check(None, None, 0.0).reason is Reason.ESTOP
+    guard.reset()
+    assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).fresh
+
+
+# Nothing gets past it --------------------------------------------------------------------------------------
+
+angles = st.lists(st.floats(-4.0, 4.0) | st.floats(allow_nan=True), min_size=9, max_size=9).map(np.array)
+plausible = st.lists(st.floats(-2.5, 2.5), min_size=9, max_size=9).map(np.array)
+vectors = angles | st.lists(st.floats(), max_size=10).map(np.array)
+times = st.floats(-1.0, 2.0) | st.floats()
+
+
+def assert_safe(decision: Decision, present: JointState | None, spec: RobotSpec) -> None:
+    """Goals are finite, one period's travel from the present at most, and outside the limits only if it is too."""
+    if decision.goals is None:
+        return
+    assert present is not None
+    goals, at = decision.goals, present.position
+    assert goals.shape == at.shape
+    assert np.all(np.isfinite(goals))
+    assert np.all(np.abs(goals - at) <= REACH + 1e-9)
+    assert np.all(goals >= np.minimum(spec.lower, at) - 1e-12)
+    assert np.all(goals <= np.maximum(spec.upper, at) + 1e-12)
+    assert decision.holding == decision.reason.holds
+    assert not (decision.fresh and decision.holding)
+
+
+class AnySequence(RuleBasedStateMachine):
+    """Any commands, states, health and times, in any order."""
+
+    @initialize()
+    def start(self) -> None:
+        self.guard = Guard(SPEC)
+        self.now = 100.0
+        self.state: JointState | None = None
+        self.decision: Decision | None = None
+
+    @rule(seconds=st.floats(-0.2, 0.5))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(pose=plausible, age=st.floats(0.0, 0.08), current=st.floats(0.0, 900.0))
+    def sense(self, pose: np.ndarray, age: float, current: float) -> None:
+        self.state = state(pose, self.now - age, current_ma=np.full(9, current))
+
+    @rule(joint=st.integers(0, 8), angle=st.floats(-3.0, 3.0))
+    def push(self, joint: int, angle: float) -> None:
+        if self.state is not None:
+            pose = self.state.position.copy()
+            pose[joint] = angle
+            self.state = state(pose, self.now)
+
+    @rule(position=angles, age=st.floats(-0.1, 0.2), alert=st.booleans())
+    def sense_nonsense(self, position: np.ndarray, age: float, alert: bool) -> None:
+        self.state = state(position, self.now - age, alerts=(10,) if alert else ())
+
+    @rule()
+    def lose_the_state(self) -> None:
+        self.state = None
+
+    @rule(positions=vectors, age=st.floats(-0.2, 0.6) | st.floats())
+    def command(self, positions: np.ndarray, age: float) -> None:
+        self.decision = self.guard.check(Command(positions, self.now - age), self.state, self.now)
+
+    @rule(offset=st.floats(-3.0, 3.0))
+    def good_command(self, offset: float) -> None:
+        self.decision = self.guard.check(Command(SPEC.rest + offset, self.now), self.state, self.now)
+
+    @rule()
+    def tick(self) -> None:
+        self.decision = self.guard.check(None, self.state, self.now)
+
+    @rule(temperature=st.floats(20.0, 90.0), error=st.sampled_from([0, 0, 0, 0x20]))
+    def feel(self, temperature: float, error: int) -> None:
+        self.guard.update_health(health(temperature_c=temperature, hardware_error=error), True)
+
+    @rule()
+    def reset(self) -> None:
+        self.guard.reset()
+
+    @rule()
+    def estop(self) -> None:
+        self.guard.estop()
+
+    @invariant()
+    def goals_are_safe(self) -> None:
+        if getattr(self, "decision", None) is not None:
+            assert self.decision is not None
+            assert_safe(self.decision, self.state, SPEC)
+            if self.guard.latched is not None:
+                assert not self.decision.fresh
+        self.decision = None
+
+
+TestAnySequence = AnySequence.TestCase
+TestAnySequence.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+
+
+@given(vectors, times, angles, times, times)
+@settings(max_examples=300, deadline=None)
+def test_any_single_command(
+    positions: np.ndarray, stamp: float, present: np.ndarray, sensed: float, now: float
+) -> None:
+    at = state(present, sensed)
+    assert_safe(Guard(SPEC).check(Command(positions, stamp), at, now), at, SPEC)
+
+
+@given(angles, angles)
+@settings(max_examples=200, deadline=None)
+def test_a_latched_guard_never_obeys(positions: np.ndarray, present: np.ndarray) -> None:
+    guard = Guard(SPEC)
+    guard.estop()
+    decision = guard.check(Command(positions, 0.0), state(present), 0.0)
+    assert decision.holding and not decision.fresh
+    if decision.goals is not None:
+        np.testing.assert_array_equal(decision.goals, present)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import struct
+
+from dynamixel_sdk import PacketHandler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmail_hardware.emulator.packets import (
+    Instruction,
+    InstructionParser,
+    crc16,
+    fast_status_packet,
+    packet,
+    status_packet,
+)
+
+# Most bodies that matter hold the header's bytes.
+bodies = st.lists(st.sampled_from([0xFF, 0xFD, 0x00, 0x01, 0x7E]), max_size=40).map(bytes)
+
+
+def test_packets_are_the_manuals_examples() -> None:
+    assert packet(1, 0x01, b"") == bytes.fromhex("FFFFFD00 01 0300 01 194E")
+    assert status_packet(1, 0, b"\x06\x04\x26") == bytes.fromhex("FFFFFD00 01 0700 55 00 060426 655D")
+    assert packet(1, 0x02, bytes.fromhex("8400 0400")) == bytes.fromhex("FFFFFD00 01 0700 02 84000400 1D15")
+    assert packet(1, 0x03, bytes.fromhex("7400 00020000")) == bytes.fromhex("FFFFFD00 01 0900 03 740000020000 CA89")
+
+
+@given(st.binary(max_size=64))
+def test_checksum_is_the_sdks(data: bytes) -> None:
+    assert crc16(data) == PacketHandler(2.0).updateCRC(0, data, len(data))
+
+
+@given(st.integers(-3, 3), st.integers(-300, 300), st.integers(-300, 4095))
+def test_sdk_takes_off_the_stuffing_of_joint_states(current: int, velocity: int, position: int) -> None:
+    data = struct.pack("<hii", current, velocity, position)
+    received = PacketHandler(2.0).removeStuffing(list(status_packet(7, 0, data)))
+    assert bytes(received[9:19]) == data
+    assert received[5] | received[6] << 8 == len(data) + 4
+
+
+def test_stuffing_is_needed_for_some_joint_states() -> None:
+    assert b"\xff\xff\xfd\xfd" in status_packet(7, 0, struct.pack("<hii", -1, -3, 2000))
+
+
+@given(st.lists(st.tuples(st.integers(0, 252), bodies), max_size=5), st.data())
+def test_parser_finds_every_packet_however_the_bytes_come(sent: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    stream = b"".join(b"\x00\xff" + packet(servo_id, 0x03, body) for servo_id, body in sent)
+    parser = InstructionParser()
+    heard: list[Instruction] = []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        heard += parser.feed(stream[:size])
+        stream = stream[size:]
+    assert heard == [Instruction(servo_id, 0x03, body) for servo_id, body in sent]
+
+
+def test_parser_marks_a_damaged_packet_and_hears_the_next() -> None:
+    whole = packet(1, 0x03, b"\x74\x00\x00\x02\x00\x00")
+    damaged = whole[:10] + bytes((whole[10] ^ 1,)) + whole[11:]
+    first, second = InstructionParser().feed(damaged + whole)
+    assert not first.intact
+    assert second.intact
+
+
+def test_parser_skips_what_cannot_be_a_packet() -> None:
+    too_long = b"\xff\xff\xfd\x00\x01\xff\xff"
+    assert InstructionParser().feed(too_long + packet(1, 0x01, b"")) == [Instruction(1, 0x01, b"")]
+
+
+def test_fast_answer_ends_with_the_checksum_of_all() -> None:
+    whole = fast_status_packet([(1, 0, b"\x01\x02"), (2, 0x80, b"\x03\x04")])
+    assert crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
+    assert whole[4] == 0xFE
+    assert len(whole) == 7 + (whole[5] | whole[6] << 8)

@@ -1,0 +1,122 @@
+"""camera as a process, reading a frame server of this test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ros_harness import NodeProcess, Ros
+from sensor_msgs.msg import CameraInfo, Image
+
+from vmail_hardware.cameras import FrameServer
+from vmail_nodes.camera_info import load_camera_info
+from vmail_nodes.messages import array_from_image, ns_from_time
+from vmail_nodes.qos import SENSOR_RECORDER
+
+
+class Filming:
+    """Serves a new picture every 20 ms: all pixels have the number of the picture."""
+
+    def __init__(self, path: Path) -> None:
+        self.taken: dict[int, int] = {}  # stamp to number
+        self._server = FrameServer(path)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for number in range(10**6):
+            stamp = time.time_ns()
+            self.taken[stamp] = number % 256
+            self._server.publish(stamp, np.full((48, 64, 3), number % 256, np.uint8))
+            if self._stop.wait(0.02):
+                return
+
+    def stop(self, hang_up: bool = True) -> None:
+        """No more pictures; the socket too goes away unless told otherwise."""
+        self._stop.set()
+        self._thread.join()
+        if hang_up:
+            self._server.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where frames are served."""
+    return tmp_path / "frames.sock"
+
+
+@pytest.fixture
+def filming(path: Path) -> Iterator[Filming]:
+    """A running camera."""
+    served = Filming(path)
+    yield served
+    served.stop()
+
+
+PARAMETERS = {"reopen_period_s": 0.3, "stamp_limit_s": 0.3}
+
+
+def test_publishes_pictures_with_their_own_stamps(
+    ros: Ros, start_node: Callable[..., NodeProcess], filming: Filming, path: Path
+) -> None:
+    start_node("vmail_nodes.camera", {"source": f"twin://{path}", **PARAMETERS})
+    infos = ros.collect(CameraInfo, "camera/camera_info", SENSOR_RECORDER)
+    images = ros.collect(Image, "camera/image_raw", SENSOR_RECORDER).wait_for(10)
+    for message in images:
+        pixels = array_from_image(message)
+        assert pixels.shape == (48, 64, 3)
+        assert np.all(pixels == filming.taken[ns_from_time(message.header.stamp)])
+    info = infos.wait_for(1)[0]
+    assert (info.height, info.width) == (48, 64)
+    assert not info.k.any()  # uncalibrated
+
+
+def test_a_lost_camera_is_named_and_found_again(
+    ros: Ros, start_node: Callable[..., NodeProcess], filming: Filming, path: Path
+) -> None:
+    start_node("vmail_nodes.camera", {"source": f"twin://{path}", **PARAMETERS})
+    ros.wait_reason("camera", "ok")
+    filming.stop()
+    ros.wait_reason("camera", "camera_lost", timeout=5.0)
+    again = Filming(path)
+    ros.wait_reason("camera", "ok", timeout=5.0)
+    again.stop()
+
+
+def test_a_frozen_camera_is_named_and_goes_on(
+    ros: Ros, start_node: Callable[..., NodeProcess], filming: Filming, path: Path
+) -> None:
+    start_node("vmail_nodes.camera", {"source": f"twin://{path}", **PARAMETERS})
+    ros.wait_reason("camera", "ok")
+    filming.stop(hang_up=False)
+    ros.wait_reason("camera", "camera_frozen", timeout=5.0)
+
+
+def test_a_missing_source_is_one_clear_error(start_node: Callable[..., NodeProcess], tmp_path: Path) -> None:
+    process = start_node("vmail_nodes.camera", {"source": str(tmp_path / "no.mp4")})
+    assert process.wait(30.0) == 1
+    assert str(tmp_path / "no.mp4") in process.output
+    assert "Traceback" not in process.output
+
+
+def test_calibration_is_read_as_camera_calibration_writes_it(tmp_path: Path) -> None:
+    file = tmp_path / "ost.yaml"
+    file.write_text(
+        "image_width: 64\nimage_height: 48\ncamera_name: c\ndistortion_model: plumb_bob\n"
+        "camera_matrix: {rows: 3, cols: 3, data: [50, 0, 32, 0, 51, 24, 0, 0, 1]}\n"
+        "distortion_coefficients: {rows: 1, cols: 5, data: [0.1, 0, 0, 0, 0]}\n"
+        "rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\n"
+        "projection_matrix: {rows: 3, cols: 4, data: [50, 0, 32, 0, 0, 51, 24, 0, 0, 0, 1, 0]}\n"
+    )
+    info = load_camera_info(str(file))
+    assert (info.width, info.height, info.k[4], list(info.d)[0], info.p[5]) == (64, 48, 51.0, 0.1, 51.0)
+    file.write_text("image_width: 64\n")
+    with pytest.raises(ValueError, match="ost.yaml"):
+        load_camera_info(str(file))
+    with pytest.raises(FileNotFoundError, match="absent.yaml"):
+        load_camera_info(str(tmp_path / "absent.yaml"))

@@ -1,0 +1,329 @@
+"""demo_recorder as a process, over DDS: a small rig publishes what camera, driver and teleop would."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mcap.reader import make_reader
+from ros_harness import NodeProcess, Ros
+from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.episodes import load_episodes
+from vmail_core.episodes.bag_import import BagError, import_bags
+from vmail_core.episodes.bag_recover import recover_bag
+from vmail_core.robot import load_robot
+from vmail_nodes.messages import command_message, image_from_array, joint_state_message
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+
+ROBOT = load_robot("dclaw")
+REST = ROBOT.rest
+MODULE = "vmail_nodes.demo_recorder"
+
+
+class Rig:
+    """Publishes joint states at 100 Hz and frames at 10 Hz, and a command on each frame."""
+
+    def __init__(self, ros: Ros) -> None:
+        """Begins once the recorder listens."""
+        self.camera = True
+        self.frames: list[int] = []
+        self._rng = np.random.default_rng(0)
+        self._images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+        self._info = ros.publisher(CameraInfo, "camera/camera_info", SENSOR_PUBLISHER)
+        self._states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+        self._requests = ros.publisher(JointTrajectory, "joint_commands", COMMANDS)
+        self._sent = ros.publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+        self._twin = ros.publisher(JointState, "twin/state", SENSOR_PUBLISHER)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        # Stamps follow a schedule, and a machine that is busy catches up: the take is the same however late it runs.
+        begin, step, pending = time.time_ns(), 0, None
+        while not self._stop.wait(max(0.0, (begin + step * 10_000_000 - time.time_ns()) / 1e9)):
+            now = begin + step * 10_000_000
+            self._states.publish(joint_state_message(ROBOT.joint_names, REST, 0 * REST, 0 * REST, now))
+            if pending:
+                self._command(pending)
+                pending = None
+            if step % 10 == 0 and self.camera:
+                self._frame(now)
+                pending = now
+            step += 1
+
+    def _frame(self, now: int) -> None:
+        pixels = np.full((64, 64, 3), len(self.frames) % 256, np.uint8)
+        self._images.publish(image_from_array(pixels, now))
+        info = CameraInfo(height=64, width=64)
+        self._info.publish(info)
+        self._twin.publish(joint_state_message(("valve",), np.array([0.1 * len(self.frames)]), np.zeros(1), None, now))
+        self.frames.append(now)
+
+    def _command(self, stamp_ns: int) -> None:
+        request = ROBOT.desired_positions(self._rng.uniform(-1, 1, 9))
+        self._requests.publish(command_message(ROBOT.joint_names, request, stamp_ns))
+        sent = ROBOT.limit_step(request, REST)
+        self._sent.publish(command_message(ROBOT.joint_names, sent, stamp_ns, 3_000_000))
+
+    def wait_frames(self, count: int) -> None:
+        """Wait for that many more frames."""
+        goal = len(self.frames) + count
+        deadline = time.monotonic() + 20
+        while len(self.frames) < goal:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "demos"
+
+
+@pytest.fixture
+def recorder(start_node, output: Path) -> NodeProcess:
+    return start_node(MODULE, {"output": str(output), "task": "turn", "operator": "Ada", "max_steps": 0})
+
+
+@pytest.fixture
+def rig(ros: Ros, recorder: NodeProcess):
+    rig = Rig(ros)
+    yield rig
+    rig.stop()
+
+
+def call(ros: Ros, name: str) -> tuple[bool, str]:
+    response = ros.call(Trigger, f"/demo_recorder/{name}")
+    return response.success, response.message
+
+
+def start(ros: Ros) -> Path:
+    """Begin a take as soon as camera and joints have been heard."""
+    for _ in range(40):
+        success, message = call(ros, "start")
+        if success:
+            return Path(message)
+        time.sleep(0.1)
+    raise AssertionError(message)
+
+
+def bag_topics(bag: Path) -> dict[str, int]:
+    with AnyReader([bag]) as reader:
+        return {connection.topic: connection.msgcount for connection in reader.connections}
+
+
+def test_takes_are_recorded_kept_discarded_and_imported(ros, rig, recorder, output, tmp_path):
+    rig.wait_frames(5)  # until the recorder has found the twin, too
+    first = start(ros)
+    assert first == output / "take_0001"
+    assert call(ros, "start") == (False, "take_0001 is being recorded already; stop or discard it first")
+    rig.wait_frames(15)
+    success, message = call(ros, "stop")
+    assert success
+    assert message.startswith(f"kept {first}: ")
+    assert call(ros, "stop") == (False, "no take is being recorded")
+
+    start(ros)
+    rig.wait_frames(2)
+    assert call(ros, "discard") == (True, f"discarded {output / 'take_0002'}")
+    assert sorted(path.name for path in output.iterdir()) == ["take_0001"]
+    assert call(ros, "discard") == (False, "there is no take to discard")
+
+    assert start(ros).name == "take_0002"
+    rig.wait_frames(2)
+    call(ros, "stop")
+    assert call(ros, "discard") == (True, f"discarded {output / 'take_0002'}"), "also right after it was kept"
+    recorder.signal(signal.SIGINT)
+    assert recorder.wait() == 0
+
+    counts = bag_topics(first)
+    assert counts.keys() >= {
+        "/camera/image_raw",
+        "/camera/camera_info",
+        "/joint_states",
+        "/joint_commands",
+        "/joint_commands_sent",
+        "/twin/state",
+        "/diagnostics",
+        "/demo_recorder/take",
+    }
+    assert counts["/joint_states"] > 100
+    with (first / "take_0001.mcap").open("rb") as file:
+        assert make_reader(file).get_summary().statistics.message_count == sum(counts.values())
+
+    report = import_bags([first], tmp_path / "episodes", ROBOT)
+    (episode,) = load_episodes(tmp_path / "episodes")
+    assert report.ok, report
+    # Every frame of the rig from the start on, none lost and none twice.
+    shades = episode.image[:, 0, 0, 0].astype(int)
+    np.testing.assert_array_equal(np.diff(shades), 1)
+    assert len(episode) >= 15
+    np.testing.assert_allclose(
+        episode.time + 1e-9 * episode.provenance["start_ns"], 1e-9 * np.array(rig.frames)[shades]
+    )
+    assert {"task": "turn", "operator": "Ada", "robot": "dclaw"}.items() <= episode.provenance.items()
+    assert episode.provenance["simulator_version"].startswith("mujoco ")
+    assert episode.provenance["radians_turned"] == pytest.approx(0.1 * episode.steps)
+
+
+def test_a_take_ends_by_itself_after_its_steps(ros, start_node, output, tmp_path):
+    start_node(MODULE, {"output": str(output), "max_steps": 12})
+    rig = Rig(ros)
+    try:
+        bag = start(ros)
+        deadline = time.monotonic() + 20
+        while not (bag / "metadata.yaml").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        rig.stop()
+    import_bags([bag], tmp_path / "episodes", ROBOT)
+    assert [episode.steps for episode in load_episodes(tmp_path / "episodes")] == [12]
+
+
+def test_no_take_starts_while_a_sensor_is_silent(ros, start_node, output):
+    start_node(MODULE, {"output": str(output), "max_age": 0.3})
+    success, message = call(ros, "start")
+    assert not success
+    assert "nothing yet on /camera/image_raw, nothing yet on /joint_states" in message
+    rig = Rig(ros)
+    start(ros)
+    assert call(ros, "discard")[0]
+    rig.camera = False
+    time.sleep(0.6)
+    success, message = call(ros, "start")
+    rig.stop()
+    assert not success
+    assert "nothing on /camera/image_raw for 0." in message
+    assert "joint_states" not in message
+    assert list(output.iterdir()) == []
+
+
+def test_a_sensor_that_goes_silent_in_a_take_is_named(ros, rig, recorder):
+    start(ros)
+    rig.camera = False
+    status = ros.wait_reason("demo_recorder", "silent_topic")
+    assert "nothing on /camera/image_raw" in status.message
+    rig.camera = True
+    ros.wait_reason("demo_recorder", "recording")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_the_take_whole(ros, rig, recorder, output, tmp_path, number):
+    bag = start(ros)
+    rig.wait_frames(8)
+    recorder.signal(number)
+    recorder.signal(number)  # an impatient second one changes nothing
+    assert recorder.wait() == 0
+    assert import_bags([bag], tmp_path / "episodes", ROBOT).bags[0].rows >= 8
+
+
+def test_after_a_kill_all_but_the_last_second_is_recovered(ros, rig, recorder, tmp_path):
+    bag = start(ros)
+    rig.wait_frames(35)
+    recorder.signal(signal.SIGKILL)
+    killed_ns = time.time_ns()
+    recorder.wait()
+    with pytest.raises(BagError, match="vmail recover"):
+        import_bags([bag], tmp_path / "episodes", ROBOT)
+    recover_bag(bag, tmp_path / "saved")
+    with AnyReader([tmp_path / "saved"]) as reader:
+        assert killed_ns - reader.end_time < 1e9
+    report = import_bags([tmp_path / "saved"], tmp_path / "episodes", ROBOT)
+    (episode,) = load_episodes(tmp_path / "episodes")
+    assert report.bags[0].rows == len(episode)
+    assert killed_ns - episode.provenance["start_ns"] - 1e9 * episode.duration < 1.2e9  # a frame each 0.1 s
+    assert episode.provenance["operator"] == "Ada"
+
+
+def test_an_output_that_cannot_be_made_is_one_clear_error(start_node, tmp_path):
+    (tmp_path / "file").write_text("")
+    recorder = start_node(MODULE, {"output": str(tmp_path / "file" / "demos")})
+    assert recorder.wait(30) == 1
+    assert "cannot make the output folder" in recorder.output
+    assert "Traceback" not in recorder.output
+
+
+def test_no_take_starts_on_a_disk_that_is_nearly_full(ros, start_node, output):
+    start_node(MODULE, {"output": str(output), "min_free_mb": 10_000_000})
+    rig = Rig(ros)
+    for _ in range(40):
+        success, message = call(ros, "start")
+        if "MB are free" in message:
+            break
+        time.sleep(0.1)
+    rig.stop()
+    assert not success
+    assert "a take needs 10000000" in message
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.05)
+
+
+def test_keys_on_a_terminal_run_the_takes(ros, output, ros_domain):
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", MODULE, "--ros-args", "-p", f"output:={output}"]
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: own(terminal)
+    )
+    os.close(terminal)
+    rig = Rig(ros)
+    try:
+        # A press before the recorder has found the camera is refused, as `~/start` is.
+        for _ in range(10):
+            rig.wait_frames(15)
+            if (output / "take_0001").exists():
+                break
+            os.write(controller, b"n")
+        rig.wait_frames(3)
+        os.write(controller, b"\x1b[C")
+        wait_for(output / "take_0001" / "metadata.yaml")
+        os.write(controller, b"n")
+        wait_for(output / "take_0002" / "take_0002.mcap")
+        (output / "take_0002" / "marker").touch()
+        os.write(controller, b"\x1b[D")  # discards it and begins it again
+        deadline = time.monotonic() + 20
+        while (output / "take_0002" / "marker").exists() or not (output / "take_0002" / "take_0002.mcap").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        rig.wait_frames(2)
+        os.write(controller, b"\x1b")
+        assert process.wait(20) == 0
+        assert "keys: " in process.stdout.read().decode()
+    finally:
+        rig.stop()
+        process.kill()
+        process.wait()
+        os.close(controller)
+    assert bag_topics(output / "take_0002")["/camera/image_raw"] >= 2
+    assert sorted(path.name for path in output.iterdir()) == ["take_0001", "take_0002"]
+
+
+def own(terminal: int) -> None:
+    """Make the terminal the child's own, as a shell does for a job in the foreground."""
+    os.setsid()
+    import fcntl
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -1,0 +1,110 @@
+"""The description of the graphs: what arguments give, and that it agrees with the nodes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vmail.graph import (
+    GraphError,
+    config_dir,
+    graph_arguments,
+    graph_names,
+    load_graph,
+    parse_assignments,
+    resolve_arguments,
+)
+
+
+def names(graph: str, *words: str) -> list[str]:
+    return [node.name for node in load_graph(graph, parse_assignments(words), Path("/run/x"))]
+
+
+def test_simulated_graphs_start_the_twin_and_wire_it_up() -> None:
+    nodes = {n.name: n for n in load_graph("dclaw_teleop_demo", {"sim": "true", "seed": "7"}, Path("/run/x"))}
+    assert list(nodes) == ["twin", "camera", "dynamixel_driver", "teleop", "demo_recorder"]
+    assert nodes["twin"].parameters["bus_path"] == nodes["dynamixel_driver"].parameters["port"] == "/run/x/servo_bus"
+    assert nodes["camera"].parameters["source"] == "twin://" + nodes["twin"].parameters["frames_path"]
+    assert nodes["twin"].parameters["seed"] == 7  # a number, not a text
+    assert nodes["teleop"].parameters["mode"] == "expert"
+
+
+def test_a_real_robot_needs_its_devices_and_no_twin() -> None:
+    words = ("port:=/dev/ttyUSB0", "camera:=/dev/video0", "bundle:=b")
+    assert names("policy_runner", *words) == ["camera", "dynamixel_driver", "policy_runner"]
+    assert names("policy_runner", *words, "record:=takes")[-1] == "demo_recorder"
+    with pytest.raises(GraphError, match="needs port:=.*sim:=true"):
+        names("policy_runner", "camera:=/dev/video0", "bundle:=b")
+    with pytest.raises(GraphError, match="needs bundle:="):
+        names("policy_runner", "sim:=true")
+
+
+def test_what_the_user_gives_wins_over_what_sim_implies(tmp_path: Path) -> None:
+    values = resolve_arguments("dclaw_teleop_demo", {"sim": "true", "teleop": "none", "port": "/tmp/b"}, tmp_path)
+    assert (values["teleop"], values["port"]) == ("none", "/tmp/b")
+    assert "teleop" not in names("dclaw_teleop_demo", "sim:=true", "teleop:=none")
+
+
+def test_one_node_at_most_reads_keys() -> None:
+    for teleop in ("expert", "keyboard", "none"):
+        nodes = load_graph("dclaw_teleop_demo", {"sim": "true", "teleop": teleop}, Path("/run/x"))
+        assert sum(node.terminal for node in nodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sim=true",), "name:=value"),
+        (("simulated:=true",), "no argument simulated.*sim"),
+        (("sim:=maybe",), "true or false"),
+        (("sim:=true", "seed:=one"), "whole number"),
+    ],
+)
+def test_wrong_arguments_say_what_to_write(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        names("dclaw_teleop_demo", *words)
+
+
+def test_an_unknown_graph_lists_the_known_ones() -> None:
+    with pytest.raises(GraphError, match="dclaw_teleop_demo, policy_runner"):
+        graph_arguments("policy_runer")
+
+
+def test_namespaces_reach_every_node() -> None:
+    nodes = load_graph("policy_runner", {"sim": "true", "bundle": "b", "namespace": "/left/"}, Path("/run/x"))
+    assert {node.namespace for node in nodes} == {"left"}
+
+
+def test_every_file_of_tuning_belongs_to_a_node_of_a_graph() -> None:
+    known = {
+        node
+        for graph in yaml.safe_load((config_dir() / "graphs.yaml").read_text())["graphs"].values()
+        for node in graph["nodes"]
+    }
+    assert {path.stem for path in (config_dir() / "nodes").glob("*.yaml")} <= known
+
+
+@pytest.mark.parametrize("graph", sorted(graph_names()))
+def test_launch_files_describe_the_graph(graph: str) -> None:
+    pytest.importorskip("launch_ros", reason="ROS's launch tools are not installed")
+    import launch
+
+    path = config_dir().parent / f"{graph}.launch.py"
+    module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(graph, path))
+    spec.loader.exec_module(module)
+    description = module.generate_launch_description()
+    declared = {action.name for action, _ in description.get_launch_arguments_with_include_launch_description_actions()}
+    assert declared == {argument.name for argument in graph_arguments(graph)}
+    service = launch.LaunchService()
+    context = service.context
+    context.launch_configurations.update(
+        {"sim": "true", "bundle": "b", **dict.fromkeys(declared - {"sim", "bundle"}, "")}
+    )
+    started = [entity for action in description.entities[-1:] for entity in action.execute(context)]
+    processes = [entity for entity in started if entity.__class__.__name__ == "Node"]
+    assert len(processes) == len(
+        load_graph(graph, {"sim": "true", "bundle": "b"} if graph == "policy_runner" else {"sim": "true"}, Path("/x"))
+    )

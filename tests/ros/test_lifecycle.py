@@ -1,0 +1,112 @@
+"""What every node has from `vmail_nodes.lifecycle`, shown on a small node of this test."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NODE = """
+import sys
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+
+class Probe(ManagedNode):
+    def __init__(self):
+        super().__init__("probe")
+        self.rate = self.parameter("rate", 10.0, "Ticks a second.", 1.0, 100.0)
+    def configure(self):
+        if {refuse}:
+            raise NodeError("no device at /dev/nothing; plug it in")
+    def activate(self):
+        self.create_timer(1.0 / self.rate, self.tick)
+        print("active", flush=True)
+    def tick(self):
+        if {broken}:
+            raise KeyError("a bug")
+    def deactivate(self):
+        print("deactivated", flush=True)
+    def cleanup(self):
+        print("cleaned up", flush=True)
+
+sys.exit(run(Probe))
+"""
+
+
+class Started:
+    """The small node as a process."""
+
+    def __init__(self, folder: Path, *arguments: str, refuse: bool = False, broken: bool = False) -> None:
+        script = folder / "probe.py"
+        script.write_text(NODE.format(refuse=refuse, broken=broken))
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), "--ros-args", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self) -> tuple[int, str]:
+        output, _ = self.process.communicate(timeout=30.0)
+        return self.process.returncode, output
+
+
+@pytest.fixture
+def start(tmp_path: Path, ros_domain: int) -> Iterator:
+    """Start the node; it does not outlive the test."""
+    started: list[Started] = []
+
+    def start_one(*arguments: str, **behaviour: bool) -> Started:
+        started.append(Started(tmp_path, *arguments, **behaviour))
+        return started[-1]
+
+    yield start_one
+    for node in started:
+        node.process.kill()
+        node.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_deactivates_and_cleans_up(start, number: signal.Signals) -> None:
+    node = start()
+    assert node.process.stdout.readline() == "active\n"
+    node.process.send_signal(number)
+    node.process.send_signal(signal.SIGINT)
+    code, output = node.end()
+    assert (code, output) == (0, "deactivated\ncleaned up\n")
+
+
+def test_an_error_in_a_callback_ends_the_node_in_order(start) -> None:
+    code, output = start(broken=True).end()
+    assert code == 1
+    assert "KeyError: 'a bug'" in output
+    assert output.index("deactivated") < output.index("cleaned up")
+
+
+def test_a_refusal_is_one_line_and_undone(start) -> None:
+    code, output = start(refuse=True).end()
+    assert code == 1
+    assert "cannot configure: no device at /dev/nothing; plug it in" in output
+    assert "cleaned up" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("value", ["fast", "10", "1000.0"])
+def test_a_wrong_parameter_is_named(start, value: str) -> None:
+    code, output = start("-p", f"rate:={value}").end()
+    assert code == 1
+    assert "parameter rate" in output
+    assert "Traceback" not in output
+
+
+def test_without_autostart_it_waits_for_a_manager(start) -> None:
+    node = start("-p", "autostart:=false")
+    with pytest.raises(subprocess.TimeoutExpired):
+        node.process.communicate(timeout=2.0)
+    node.process.send_signal(signal.SIGINT)
+    code, output = node.end()
+    assert code == 0
+    assert "active\n" not in output.replace("deactivated", "")

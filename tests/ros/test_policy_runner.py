@@ -1,0 +1,300 @@
+"""The policy runner over real DDS: it commands what the policy says, and stops, with a reason, when it must."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from known_bundle import known_action, write_known_bundle
+from ros_harness import NodeProcess, Ros
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.robot import load_robot
+from vmail_nodes.messages import (
+    command_message,
+    image_from_array,
+    joint_state_message,
+    ns_from_time,
+    positions_from_command,
+)
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+
+RUNNER = "vmail_nodes.policy_runner"
+ROBOT = load_robot("dclaw")
+
+
+class FakeRobot:
+    """Camera and driver as the runner sees them, with switches for what can go wrong."""
+
+    def __init__(self, ros: Ros) -> None:
+        self.pictures: dict[int, np.ndarray] = {}
+        self.sent: list[np.ndarray] = []
+        self.camera, self.joints, self.driver = "good", True, "good"
+        self.moves = True
+        self._positions, self._stamp_ns, self._picture = ROBOT.rest.copy(), 0, np.zeros((16, 16, 3), np.uint8)
+        self._rng = np.random.default_rng(0)
+        node = ros.node
+        self._camera_publisher = node.create_publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+        self._joints_publisher = node.create_publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+        self._sent_publisher = node.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+        node.create_subscription(JointTrajectory, "joint_commands", self._on_command, COMMANDS)
+        node.create_timer(0.1, self._publish_picture)
+        node.create_timer(0.02, self._publish_joints)
+
+    def _publish_picture(self) -> None:
+        if self.camera == "silent":
+            return
+        if self.camera != "repeats":
+            self._stamp_ns = time.time_ns()
+        if self.camera == "good":
+            self._picture = self._rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        self.pictures[self._stamp_ns] = self._picture
+        self._camera_publisher.publish(image_from_array(self._picture, self._stamp_ns))
+
+    def _publish_joints(self) -> None:
+        if self.joints:
+            zeros = np.zeros(9)
+            message = joint_state_message(ROBOT.joint_names, self._positions, zeros, zeros, time.time_ns())
+            self._joints_publisher.publish(message)
+
+    def _on_command(self, message: JointTrajectory) -> None:
+        if self.driver == "silent":
+            return
+        request = positions_from_command(message, ROBOT.joint_names)
+        goals = ROBOT.limit_step(request, self._positions) if self.driver == "good" else self._positions
+        stamp_ns = ns_from_time(message.header.stamp)
+        self._sent_publisher.publish(command_message(ROBOT.joint_names, goals, stamp_ns, time.time_ns() - stamp_ns))
+        self.sent.append(goals)
+        if self.moves:
+            self._positions = goals
+
+
+class Run:
+    """A runner process with its fake robot and the commands that it gave."""
+
+    def __init__(self, ros: Ros, process: NodeProcess, robot: FakeRobot) -> None:
+        self.ros, self.process, self.robot = ros, process, robot
+        self.commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS_SENT)
+
+    def call(self, name: str) -> Trigger.Response:
+        return self.ros.call(Trigger, f"/policy_runner/{name}")
+
+    def expect_stop(self, reason: str, timeout: float = 10.0) -> DiagnosticStatus:
+        """The reason appears, and from then on there is not one command more, though camera and driver go on."""
+        status = self.ros.wait_reason("policy_runner", reason, timeout)
+        time.sleep(0.1)
+        count = len(self.commands.messages)
+        time.sleep(0.5)
+        assert len(self.commands.messages) == count
+        return status
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_known_bundle(tmp_path_factory.mktemp("bundle") / "bundle", ROBOT).path
+
+
+@pytest.fixture
+def start_run(ros: Ros, start_node: Callable[..., NodeProcess], bundle: Path) -> Iterator[Callable[..., Run]]:
+    def start(**parameters: object) -> Run:
+        process = start_node(RUNNER, parameters={"bundle": str(bundle), **parameters})
+        return Run(ros, process, FakeRobot(ros))
+
+    yield start
+
+
+def expected_positions(run: Run, message: JointTrajectory, step: int, taken: np.ndarray) -> np.ndarray:
+    """What the known policy commands (9,) at this step, from the picture whose stamp the command carries."""
+    picture = run.robot.pictures[ns_from_time(message.header.stamp)]
+    return ROBOT.desired_positions(known_action(step, taken, picture))
+
+
+def follows_policy(run: Run, commands: list[JointTrajectory]) -> bool:
+    """Whether these commands are a run of the known policy from its first step on."""
+    taken = np.zeros(9, np.float32)
+    for step, message in enumerate(commands, start=1):
+        positions = positions_from_command(message, ROBOT.joint_names)
+        if not np.allclose(positions, expected_positions(run, message, step, taken), atol=1e-5):
+            return False
+        taken = ROBOT.action_of(positions)
+    stamps = [ns_from_time(message.header.stamp) for message in commands]
+    return stamps == sorted(set(stamps))
+
+
+def test_commands_are_the_policys_and_start_begins_anew(start_run):
+    run = start_run()
+    run.ros.wait_reason("policy_runner", "idle")
+    time.sleep(0.5)
+    assert run.commands.messages == [], "commanded before ~/start"
+    assert run.call("start").success
+    assert follows_policy(run, run.commands.wait_for(12))
+    assert run.call("stop").success
+    run.expect_stop("stopped")
+    run.commands.clear()
+    run.call("start")
+    assert follows_policy(
+        run, run.commands.wait_for(4)[:4]
+    )  # step counts from 1, last action from zero: memory is empty
+
+
+def test_start_during_a_run_begins_anew(start_run):
+    run = start_run()
+    run.call("start")
+    run.commands.wait_for(5)
+    run.call("start")
+    commands = run.commands.wait_for(len(run.commands.messages) + 5)
+    # Some command after the fifth is a first one; no later part of the old run looks like that.
+    assert any(follows_policy(run, commands[first:]) for first in range(5, len(commands) - 2))
+
+
+def test_a_run_ends_after_max_steps(start_run):
+    run = start_run(max_steps=6, start_on_activate=True)
+    run.commands.wait_for(6)
+    run.expect_stop("finished")
+    assert len(run.commands.messages) == 6
+    assert follows_policy(run, run.commands.messages)
+
+
+def test_what_the_guard_sent_is_the_previous_action(start_run):
+    """The driver holds: from then on the policy must see the pose that was sent, not what it had asked for."""
+    run = start_run()
+    run.call("start")
+    run.commands.wait_for(5)
+    run.robot.driver = "holds"
+    count = len(run.commands.messages) + 2
+    commands = run.commands.wait_for(count + 3)
+    step, held = len(commands), ROBOT.action_of(run.robot.sent[len(commands) - 2])
+    positions = positions_from_command(commands[-1], ROBOT.joint_names)
+    np.testing.assert_allclose(positions, expected_positions(run, commands[-1], step, held), atol=1e-5)
+
+
+def test_waits_for_camera_and_driver_then_runs(ros, start_node, bundle):
+    process = start_node(RUNNER, parameters={"bundle": str(bundle), "start_on_activate": True})
+    ros.wait_reason("policy_runner", "waiting")
+    run = Run(ros, process, FakeRobot(ros))
+    assert follows_policy(run, run.commands.wait_for(5))
+
+
+def test_gives_up_waiting_and_names_what_was_missing(start_run):
+    run = start_run(start_on_activate=True, start_timeout_s=4.0)
+    run.robot.joints = False
+    status = run.expect_stop("inputs_missing", timeout=30.0)
+    assert status.message.endswith("for joint_states")
+    assert run.commands.messages == []
+
+
+def stop_camera(robot: FakeRobot) -> None:
+    robot.camera = "silent"
+
+
+def repeat_stamp(robot: FakeRobot) -> None:
+    robot.camera = "repeats"
+
+
+def repeat_picture(robot: FakeRobot) -> None:
+    robot.camera = "same picture"
+
+
+def stop_joints(robot: FakeRobot) -> None:
+    robot.joints = False
+
+
+def stop_driver(robot: FakeRobot) -> None:
+    robot.driver = "silent"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (stop_camera, "camera_stale"),
+        (repeat_stamp, "camera_frozen"),
+        (repeat_picture, "camera_frozen"),
+        (stop_joints, "joint_states_missing"),
+        (stop_driver, "previous_command_missing"),
+    ],
+)
+def test_stops_on_bad_inputs_and_runs_again_after_start(start_run, fault, reason):
+    run = start_run(freeze_frames=3, freeze_travel_rad=0.01)
+    run.call("start")
+    run.commands.wait_for(4)
+    fault(run.robot)
+    run.expect_stop(reason)
+    run.robot.camera, run.robot.joints, run.robot.driver = "good", True, "good"
+    time.sleep(0.5)
+    run.commands.clear()
+    run.call("start")
+    assert follows_policy(run, run.commands.wait_for(4))
+
+
+def test_one_command_that_the_driver_did_not_send_makes_the_policy_begin_anew(start_run):
+    run = start_run()
+    run.call("start")
+    run.commands.wait_for(5)
+    run.robot.driver = "silent"
+    count = len(run.commands.messages)
+    run.commands.wait_for(count + 1)
+    run.robot.driver = "good"
+    commands = run.commands.wait_for(count + 6)
+    assert any(follows_policy(run, commands[first:]) for first in range(count, count + 4))
+
+
+def test_a_still_scene_is_no_frozen_camera(start_run):
+    run = start_run(freeze_frames=3, freeze_travel_rad=0.01)
+    run.robot.camera, run.robot.moves = "same picture", False
+    run.call("start")
+    assert follows_policy(run, run.commands.wait_for(8))
+
+
+def test_a_nan_action_is_never_commanded(start_run, tmp_path):
+    run = start_run(bundle=str(write_known_bundle(tmp_path / "nan", ROBOT, finite_steps=8).path))
+    run.call("start")
+    run.expect_stop("action_not_finite")
+    assert follows_policy(run, run.commands.messages)
+    assert len(run.commands.messages) == 8
+
+
+def test_a_policy_that_is_nan_from_the_start_is_refused(start_node, tmp_path):
+    bundle = write_known_bundle(tmp_path / "nan", ROBOT, finite_steps=0).path
+    process = start_node(RUNNER, parameters={"bundle": str(bundle)})
+    assert process.wait(30.0) != 0
+    assert "not finite" in process.output and str(bundle) in process.output
+    assert "Traceback" not in process.output
+
+
+def test_a_damaged_bundle_is_refused_by_name(start_node, tmp_path):
+    bundle = write_known_bundle(tmp_path / "damaged", ROBOT).path
+    policy = bundle / "policy.onnx"
+    policy.write_bytes(policy.read_bytes()[:-1] + b"x")
+    process = start_node(RUNNER, parameters={"bundle": str(bundle)})
+    assert process.wait(30.0) != 0
+    assert "policy.onnx" in process.output and "altered" in process.output
+    assert "Traceback" not in process.output
+
+
+def test_a_bundle_for_another_robot_is_refused(start_node, bundle, tmp_path):
+    slower = dataclasses.replace(ROBOT, max_joint_speed=1.0)
+    other = write_known_bundle(tmp_path / "other", slower).path
+    process = start_node(RUNNER, parameters={"bundle": str(other)})
+    assert process.wait(30.0) != 0
+    assert "max_joint_speed" in process.output
+
+
+def test_no_bundle_says_what_to_do(start_node):
+    process = start_node(RUNNER)
+    assert process.wait(30.0) != 0
+    assert "vmail export" in process.output
+
+
+def test_imports_neither_torch_nor_mujoco():
+    code = f"import sys, {RUNNER}; print(sorted({{'torch', 'mujoco', 'onnx', 'rosbags'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr

@@ -1,0 +1,127 @@
+"""teleop: the expert's commands for the twin's states, what keys do, and the node with a terminal as its input."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import time
+from collections.abc import Callable
+
+import numpy as np
+from ros_harness import NodeProcess, Ros
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+import vmail_sim
+from vmail_core.robot import load_robot
+from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.keyboard import JointKeys
+from vmail_nodes.messages import (
+    image_from_array,
+    joint_state_message,
+    ns_from_time,
+    positions_from_command,
+)
+from vmail_nodes.qos import COMMANDS, SENSOR_PUBLISHER
+from vmail_sim.dclaw.model import VALVE_JOINT
+from vmail_sim.experts import load_expert
+
+SPEC = load_robot("dclaw")
+TASK = "dclaw_valve3_ccw"
+
+
+def test_the_expert_commands_what_it_would_in_the_simulator(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": 5, "start_on_activate": True})
+    states = ros.publisher(JointState, "twin/state", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
+    env, expert = vmail_sim.load(TASK, seed=1, pixels=None), load_expert(TASK)
+    observation = env.reset().observation
+    for step in range(5):
+        stamp = time.time_ns()
+        positions = np.append(env.physics.joint_positions(), env.physics.valve_angle())
+        velocities = np.append(env.physics.joint_velocities(), env.physics.valve_velocity())
+        names = [*SPEC.joint_names, VALVE_JOINT]
+        picture = image_from_array(np.zeros((8, 8, 3), np.uint8), stamp)
+        state = joint_state_message(names, positions, velocities, None, stamp)
+        # Either may come first: they are paired by stamp.
+        for publisher, message in ((states, state), (images, picture))[:: 1 if step % 2 else -1]:
+            publisher.publish(message)
+        action = expert(observation["state"])
+        command = commands.wait_for(step + 1, timeout=5.0)[step]
+        assert ns_from_time(command.header.stamp) == stamp
+        np.testing.assert_allclose(
+            positions_from_command(command, SPEC.joint_names), SPEC.desired_positions(action), atol=1e-6
+        )
+        observation = env.step(action).observation
+    ros.wait_reason("teleop", "idle", timeout=3.0)  # max_steps
+
+
+def test_pictures_without_states_are_named(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    start_node("vmail_nodes.teleop", {"task": TASK, "start_on_activate": True})
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    for _ in range(12):
+        images.publish(image_from_array(np.zeros((8, 8, 3), np.uint8), time.time_ns()))
+        time.sleep(0.1)
+    said = [status for message in ros.diagnostics.messages for status in message.status if status.name == "teleop"]
+    assert any(reason_of(status) == "state_missing" and "twin/state" in status.message for status in said)
+
+
+def test_keys_move_their_joint_within_its_limits() -> None:
+    keys = JointKeys(SPEC, step=0.1)
+    keys.target = np.zeros(SPEC.action_size)
+    present = np.full(SPEC.action_size, 0.05)
+    keys.press("w", present)
+    expected = np.zeros(SPEC.action_size)
+    expected[1] = 0.1 * SPEC.scale[1]
+    np.testing.assert_allclose(keys.target, expected)
+    for _ in range(30):
+        keys.press("l", present)
+    assert keys.target[8] == SPEC.lower[8]
+    keys.press("1", present)
+    np.testing.assert_array_equal(keys.target, SPEC.rest)
+    keys.press(" ", present)
+    np.testing.assert_array_equal(keys.target, present)
+    assert keys.press("~", present) == ""
+
+
+def test_keys_say_when_the_joints_are_unknown() -> None:
+    assert "driver" in JointKeys(SPEC, 0.1).press("q", None)
+
+
+def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    keyboard, terminal = pty.openpty()
+    node = start_node("vmail_nodes.teleop", {"mode": "keyboard"}, stdin=terminal)
+    states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    stamps: set[int] = set()
+
+    def film(frames: int) -> np.ndarray:
+        commands.clear()
+        for _ in range(frames):
+            stamp = time.time_ns()
+            stamps.add(stamp)
+            states.publish(joint_state_message(SPEC.joint_names, SPEC.rest, 0 * SPEC.rest, None, stamp))
+            images.publish(image_from_array(picture, stamp))
+            time.sleep(0.1)
+        return positions_from_command(commands.wait_for(1)[-1], SPEC.joint_names)
+
+    np.testing.assert_allclose(film(5), SPEC.rest)
+    os.write(keyboard, b"qq")
+    expected = SPEC.rest.copy()
+    expected[0] += 2 * 0.08 * SPEC.scale[0]
+    np.testing.assert_allclose(film(5), expected)
+    assert {ns_from_time(message.header.stamp) for message in commands.messages} <= stamps
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_without_a_terminal_it_says_how_to_start_it(start_node: Callable[..., NodeProcess]) -> None:
+    node = start_node("vmail_nodes.teleop", {"mode": "keyboard"})
+    assert node.wait(30.0) == 1
+    assert "needs a terminal" in node.output

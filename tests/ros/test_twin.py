@@ -1,0 +1,186 @@
+"""The whole chain as processes over DDS: twin, camera, driver and teleop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ros_harness import NodeProcess, Ros
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_core.robot import load_robot
+from vmail_hardware.bus import DynamixelBus
+from vmail_nodes.messages import array_from_image, latency_ns, ns_from_time
+from vmail_nodes.qos import COMMANDS_SENT, SENSOR_RECORDER
+
+pytestmark = pytest.mark.xdist_group("twin")  # its tests share processes
+
+SPEC = load_robot("dclaw")
+TASK = "dclaw_valve3_ccw"
+STEPS = 80
+
+
+class Chain:
+    """The running nodes and what the test heard from them."""
+
+    def __init__(self, ros: Ros, start_node: Callable[..., NodeProcess], folder: Path) -> None:
+        """Start twin and camera; `make_ready` starts the others."""
+        self.ros, self._start_node = ros, start_node
+        self.port, frames = str(folder / "servo_bus"), str(folder / "frames.sock")
+        twin = {"task": TASK, "seed": 5, "bus_path": self.port, "frames_path": frames}
+        self.twin = start_node("vmail_nodes.twin", twin)
+        self.camera = start_node("vmail_nodes.camera", {"source": f"twin://{frames}", "wait_s": 30.0})
+        self.driver: NodeProcess | None = None
+        self.teleop: NodeProcess | None = None
+        self.images = ros.collect(Image, "camera/image_raw", SENSOR_RECORDER)
+        self.states = ros.collect(JointState, "twin/state", SENSOR_RECORDER)
+        self.sent = ros.collect(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+
+    def make_ready(self, teleop: bool = True) -> None:
+        """Driver and expert run, nobody commands, nothing is heard yet."""
+        if self.driver is None or self.driver.process.poll() is not None:
+            parameters = {"port": self.port, "wait_s": 30.0, "reply_timeout_ms": 20.0}
+            self.driver = self._start_node("vmail_nodes.dynamixel_driver", parameters)
+            self.driver.wait_output("torque on")
+        if teleop:
+            if self.teleop is None:
+                self.teleop = self._start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": STEPS})
+            assert self.ros.call(Trigger, "teleop/stop").success
+        for heard in (self.images, self.states, self.sent):
+            heard.clear()
+        self.images.wait_for(2)
+
+    def start_episode(self) -> None:
+        """A new start, and the expert commands."""
+        assert self.ros.call(Trigger, "twin/reset").success
+        assert self.ros.call(Trigger, "teleop/start").success
+
+    def torque_is_off(self) -> bool:
+        """What the twin says of its servos."""
+        status = self.ros.wait_reason("twin", "torque_off", timeout=5.0)
+        return {pair.key: pair.value for pair in status.values}["torque_on_ids"] == "[]"
+
+
+@pytest.fixture(scope="module")
+def running_chain(
+    module_ros: Ros, module_start_node: Callable[..., NodeProcess], tmp_path_factory: pytest.TempPathFactory
+) -> Chain:
+    """One chain for the module: a twin takes seconds to start."""
+    return Chain(module_ros, module_start_node, tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture
+def chain(running_chain: Chain) -> Chain:
+    """The chain, ready, nobody commanding."""
+    running_chain.make_ready()
+    return running_chain
+
+
+def test_expert_turns_the_valve_through_the_whole_chain(chain: Chain) -> None:
+    chain.start_episode()
+    chain.ros.wait_reason("teleop", "idle", timeout=20.0)  # by itself, after STEPS
+    sent = list(chain.sent.messages)
+    assert len(sent) > 0.9 * STEPS  # all of them, where the machine has nothing else to do
+    stamps = [ns_from_time(message.header.stamp) for message in sent]
+    angles = {ns_from_time(message.header.stamp): message.position[-1] for message in chain.states.messages}
+    assert angles[stamps[-1]] - angles[stamps[0]] > 3.0  # the bare simulator turns several times this
+    assert stamps == sorted(set(stamps))
+    assert set(stamps) <= {ns_from_time(message.header.stamp) for message in chain.images.messages}
+    assert abs(np.median(np.diff(stamps)) * 1e-9 - SPEC.control_period) < 0.02
+    latencies = np.array([latency_ns(message) for message in sent]) * 1e-9
+    assert np.all(latencies > 0.0) and np.median(latencies) < SPEC.control_period
+
+
+def test_a_picture_and_its_state_are_of_one_instant(chain: Chain) -> None:
+    chain.images.wait_for(5)
+    stamps = [ns_from_time(message.header.stamp) for message in chain.images.messages]
+    states = {ns_from_time(message.header.stamp) for message in chain.states.messages}
+    assert set(stamps[1:]) <= states
+    picture = array_from_image(chain.images.messages[-1])
+    assert picture.shape == (SPEC.camera_height, SPEC.camera_width, 3)
+    assert picture.std() > 5
+
+
+def test_reset_moves_the_claw_and_nothing_pulls_it_back(chain: Chain) -> None:
+    chain.states.wait_for(1)
+    before = np.array(chain.states.messages[-1].position)
+    assert chain.ros.call(Trigger, "twin/reset").success
+    time.sleep(0.3)
+    chain.states.clear()
+    first = np.array(chain.states.wait_for(1)[0].position)
+    later = np.array(chain.states.wait_for(8)[-1].position)
+    assert np.abs(first - before).max() > 0.05
+    np.testing.assert_allclose(later[:-1], first[:-1], atol=0.02)
+    assert np.abs(first[:-1] - SPEC.rest).max() < 0.25
+
+
+def test_a_kick_spins_the_valve_the_wrong_way_and_throws_the_claw(chain: Chain) -> None:
+    before = np.array(chain.states.wait_for(1)[-1].position)
+    assert chain.ros.call(Trigger, "twin/kick").success
+    chain.states.wait_until(lambda message: message.position[-1] < before[-1] - 0.1, timeout=3.0)
+    thrown = [np.abs(np.array(message.position) - before)[:-1].max() for message in chain.states.messages]
+    assert max(thrown) > 0.02  # of up to 0.3: the servos pull it back between two pictures
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_torque_is_off_in_the_servos_after_a_signal_to_the_driver(chain: Chain, number: signal.Signals) -> None:
+    chain.start_episode()
+    chain.sent.wait_for(3)
+    chain.driver.signal(number)
+    assert chain.driver.wait() == 0
+    assert chain.torque_is_off()
+
+
+def test_a_camera_that_stops_ends_in_a_named_hold(chain: Chain) -> None:
+    chain.start_episode()
+    chain.sent.wait_for(3)
+    chain.ros.set_parameter("twin", "fault.camera", "stopped")
+    chain.ros.wait_reason("camera", "camera_frozen", timeout=5.0)
+    chain.ros.wait_reason("teleop", "camera_too_old", timeout=5.0)
+    chain.ros.wait_reason("dynamixel_driver", "command_too_old", timeout=5.0)
+    chain.ros.set_parameter("twin", "fault.camera", "none")
+    chain.ros.wait_reason("camera", "ok", timeout=5.0)
+    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
+
+
+def test_faults_of_the_servos_end_in_named_holds(chain: Chain) -> None:
+    chain.start_episode()
+    chain.sent.wait_for(3)
+    chain.ros.set_parameter("twin", "fault.silent_ids", [12])
+    chain.ros.wait_reason("dynamixel_driver", "bus_silent", timeout=5.0)
+    chain.ros.set_parameter("twin", "fault.silent_ids", [])
+    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
+    chain.ros.set_parameter("twin", "fault.unplugged", True)
+    chain.ros.wait_reason("dynamixel_driver", "bus_lost", timeout=5.0)
+    chain.ros.set_parameter("twin", "fault.unplugged", False)
+    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
+
+
+# The last two leave killed nodes behind, whose services DDS believes in for some time.
+
+
+def test_holds_when_the_commander_is_killed_and_torque_goes_off_with_the_driver(chain: Chain) -> None:
+    chain.start_episode()
+    chain.sent.wait_for(3)
+    chain.teleop.signal(signal.SIGKILL)
+    chain.ros.wait_reason("dynamixel_driver", "command_too_old", timeout=3.0)
+    chain.ros.wait_reason("twin", "torque_on", timeout=3.0)
+    chain.driver.signal(signal.SIGTERM)
+    assert chain.driver.wait() == 0
+    with_sdk = DynamixelBus(chain.port, SPEC)
+    with_sdk.open()
+    assert not any(with_sdk.read_health().torque_enabled for _ in SPEC.servo_ids)
+    with_sdk.close()
+
+
+def test_a_twin_that_ends_is_a_lost_camera_and_a_lost_bus(running_chain: Chain) -> None:
+    running_chain.make_ready(teleop=False)
+    running_chain.twin.signal(signal.SIGKILL)
+    running_chain.ros.wait_reason("camera", "camera_lost", timeout=5.0)
+    running_chain.ros.wait_reason("dynamixel_driver", "bus_lost", timeout=5.0)

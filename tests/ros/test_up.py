@@ -1,0 +1,141 @@
+"""`vmail up` runs a whole graph of processes, stops it in order, and says when a node fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from rcl_interfaces.srv import ListParameters
+from ros_harness import START_TIMEOUT_S, Ros
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from vmail.graph import load_graph
+from vmail_core.robot import load_robot
+from vmail_hardware.cameras import FrameServer
+from vmail_hardware.emulator import EmulatedBus
+from vmail_nodes.qos import SENSOR_SUBSCRIBER
+
+
+class Up:
+    """`vmail up` as a process."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.log = folder / "up.log"
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vmail.cli", "up", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self, timeout: float = 40.0) -> tuple[int, str]:
+        """Exit code and everything that was printed."""
+        try:
+            return self.process.wait(timeout), self.log.read_text()
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end in {timeout} s:\n{self.log.read_text()}") from None
+
+
+@pytest.fixture
+def up(tmp_path: Path, ros_domain: int) -> Iterator:
+    """Start a graph; what still runs at the end of the test is stopped."""
+    started: list[Up] = []
+
+    def start(*words: str) -> Up:
+        started.append(Up(tmp_path, *words))
+        return started[-1]
+
+    yield start
+    for graph in started:
+        if graph.process.poll() is None:
+            graph.process.send_signal(signal.SIGTERM)
+            graph.wait()
+
+
+def declared_parameters(ros: Ros, node: str) -> set[str]:
+    return set(ros.call(ListParameters, f"/{node}/list_parameters").result.names)
+
+
+def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: Path) -> None:
+    graph = up("dclaw_teleop_demo", "sim:=true", f"record:={tmp_path / 'takes'}", "max_steps:=10", "seed:=4")
+    ros.wait_reason("demo_recorder", "idle")
+    ros.wait_reason("dynamixel_driver", "no_command_yet")
+    ros.collect(Image, "camera/image_raw", SENSOR_SUBSCRIBER).wait_for(3)
+    for node in load_graph("dclaw_teleop_demo", {"sim": "true"}, Path("/run/x")):
+        given = set(node.parameters)
+        for file in node.parameter_files:
+            given |= set(yaml.safe_load(file.read_text())["/**"]["ros__parameters"])
+        # ROS ignores parameters that a node does not declare, without a word.
+        assert given <= declared_parameters(ros, node.name), node.name
+    assert ros.call(Trigger, "twin/reset").success
+    assert ros.call(Trigger, "demo_recorder/start").success
+    assert ros.call(Trigger, "teleop/start").success
+    ros.wait_reason("demo_recorder", "idle", timeout=10.0)  # the take is full
+    assert list((tmp_path / "takes").iterdir())
+    graph.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    graph.process.send_signal(signal.SIGINT)
+    code, output = graph.wait()
+    assert code == 0, output
+    assert "[dynamixel_driver]" in output and "torque is off, port closed" in output
+    assert "torque may still be on" not in output
+
+
+def test_a_node_that_cannot_start_stops_the_graph_with_its_reason(up, tmp_path: Path) -> None:
+    graph = up("policy_runner", "sim:=true", f"bundle:={tmp_path / 'none'}")
+    code, output = graph.wait()
+    assert code == 1
+    assert "failed: policy_runner" in output
+    assert str(tmp_path / "none") in output
+
+
+def test_wrong_arguments_are_one_line(up) -> None:
+    code, output = up("policy_runner", "sim:=true").wait()
+    assert (code, output.count("\n")) == (2, 1)
+    assert "bundle:=" in output
+
+
+def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:
+    graph = up("dclaw_teleop_demo", "sim:=true", "record:=none", "teleop:=none")
+    ros.wait_reason("dynamixel_driver", "no_command_yet", timeout=START_TIMEOUT_S)
+    os.kill(child_of(graph.process.pid, "vmail_nodes.camera"), signal.SIGKILL)
+    code, output = graph.wait()
+    assert code == 1
+    assert "failed: camera" in output and "torque is off, port closed" in output
+
+
+def test_torque_goes_off_when_vmail_up_itself_is_killed(ros: Ros, up, tmp_path: Path) -> None:
+    robot = load_robot("dclaw")
+    with EmulatedBus(tmp_path / "bus", robot) as bus, FrameServer(tmp_path / "frames") as frames:
+        frames.publish(time.time_ns(), np.zeros((8, 8, 3), np.uint8))
+        words = (f"port:={bus.path}", f"camera:=twin://{frames.path}", "teleop:=none", "record:=none")
+        graph = up("dclaw_teleop_demo", *words)
+        ros.wait_reason("dynamixel_driver", "no_command_yet")
+        assert all(bus.servo(servo_id).get("torque_enable") for servo_id in robot.servo_ids)
+        graph.process.kill()
+        deadline = time.monotonic() + 10.0
+        while any(bus.servo(servo_id).get("torque_enable") for servo_id in robot.servo_ids):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def child_of(parent: int, module: str) -> int:
+    """Process id of the node that a `vmail up` started."""
+    for process in Path("/proc").iterdir():
+        try:
+            status, words = (process / "stat").read_text(), (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # ended meanwhile, or no process
+        if int(status.rpartition(")")[2].split()[1]) == parent and module.encode() in words:
+            return int(process.name)
+    raise AssertionError(f"no {module} was started by {parent}")

@@ -1,0 +1,46 @@
+"""`vmail up` in a terminal: the keys reach the node that asks for them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ros_harness import Ros
+from sensor_msgs.msg import Image
+
+from vmail_nodes.qos import SENSOR_SUBSCRIBER
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a pseudo-terminal: that of a person's hands, and that of the programs."""
+    ends = pty.openpty()
+    yield ends
+    for descriptor in ends:
+        os.close(descriptor)
+
+
+def test_keys_record_a_take_and_end_the_graph(ros: Ros, terminal: tuple[int, int], tmp_path: Path) -> None:
+    hands, programs = terminal
+    command = [sys.executable, "-m", "vmail.cli", "up", "dclaw_teleop_demo", "sim:=true", f"record:={tmp_path}"]
+    with (tmp_path / "up.log").open("w") as log:
+        graph = subprocess.Popen(command, stdin=programs, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        ros.wait_reason("demo_recorder", "idle")
+        ros.collect(Image, "camera/image_raw", SENSOR_SUBSCRIBER).wait_for(3)
+        os.write(hands, b"n")
+        ros.wait_reason("demo_recorder", "recording")
+        os.write(hands, b"n")
+        ros.wait_reason("demo_recorder", "idle")
+        os.write(hands, b"q")
+        assert graph.wait(40.0) == 0, (tmp_path / "up.log").read_text()
+    finally:
+        if graph.poll() is None:
+            graph.terminate()
+            graph.wait(40.0)
+    assert (tmp_path / "take_0001" / "metadata.yaml").is_file()

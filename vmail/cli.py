@@ -1,0 +1,77 @@
+"""The command line: `vmail COMMAND ...`. Commands are in `vmail.commands` and import what they need when they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+
+from vmail import __version__
+from vmail.commands import bags, demo, deploy, learn, services, simulate
+
+PACKAGES = ("vmail", "vmail_core", "vmail_sim", "vmail_hardware", "vmail_nodes")
+# What may be missing, and how to get it.
+INSTALL = {
+    "dm_control": "pip install 'vmail[sim]'",
+    "imageio": "pip install 'vmail[train]'",
+    "mujoco": "pip install 'vmail[sim]'",
+    "onnx": "pip install 'vmail[train]'",
+    "onnxruntime": "pip install 'vmail[cpu]', or 'vmail[gpu]' for a GPU",
+    "rclpy": "source the setup file of your ROS installation, or pip install 'vmail[ros]'",
+    "safetensors": "pip install 'vmail[sim]'",
+    "stable_baselines3": "pip install 'vmail[train]'",
+    "tensorboard": "pip install 'vmail[train]'",
+    "torch": "pip install 'vmail[train]'",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 done in part, 2 an error that the user can act on, 130 Ctrl-C."""
+    parsed = make_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        message = explain(error)
+        if parsed.debug or message is None:
+            raise
+        print(f"vmail: error: {message}", file=sys.stderr)
+        return 2
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser with every command, in the order in which they are used."""
+    parser = argparse.ArgumentParser(
+        prog="vmail",
+        description="Teach a robot hand by demonstration, from camera images, and run the learned policy on it.",
+        epilog="vmail COMMAND --help explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"vmail {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (demo, simulate, bags, learn, deploy, services):
+        module.register(commands)
+    return parser
+
+
+def explain(error: Exception) -> str | None:
+    """One line for trouble that the user can act on; None for what can only be a mistake in the program."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "").partition(".")[0]
+        return f"{missing} is not installed: {INSTALL[missing]}" if missing in INSTALL else None
+    expected = isinstance(error, OSError) or (isinstance(error, ValueError | RuntimeError) and _raised_here(error))
+    return (str(error) or type(error).__name__) if expected else None
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether vmail itself raised the error. One that comes out of a library was not foreseen."""
+    last: TracebackType | None = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_globals.get("__name__", "").partition(".")[0] in PACKAGES
+
+
+if __name__ == "__main__":
+    sys.exit(main())

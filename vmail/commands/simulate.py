@@ -1,0 +1,48 @@
+"""`vmail tasks` and `vmail expert`: the simulator without ROS."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: Any) -> None:
+    """Add the commands to the parser's subcommands."""
+    listing = commands.add_parser("tasks", help="list the simulated tasks")
+    listing.set_defaults(run=tasks)
+    showing = commands.add_parser("expert", help="record a shipped expert in the bare simulator, straight to episodes")
+    showing.add_argument("task", metavar="TASK", help="one of `vmail tasks`")
+    showing.add_argument("--episodes", type=int, default=10, metavar="N", help="how many [10]")
+    showing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
+    showing.add_argument("--seed", type=int, default=0, help="start of the first episode; the next is one higher [0]")
+    showing.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of the frames [64]")
+    showing.set_defaults(run=expert)
+
+
+def tasks(arguments: argparse.Namespace) -> int:
+    """Print every task, and whether an expert ships for it."""
+    from vmail_sim import task_names
+    from vmail_sim.experts import expert_path
+
+    for name in task_names():
+        print(f"{name:<20}{'expert ships' if expert_path(name).is_file() else 'no expert'}")
+    return 0
+
+
+def expert(arguments: argparse.Namespace) -> int:
+    """Record demonstrations and print their scores."""
+    from vmail_sim import TASKS, task_names
+    from vmail_sim.experts.demos import record_demonstrations
+
+    if arguments.task not in TASKS:
+        raise ValueError(f"no task {arguments.task!r}; known tasks: {', '.join(task_names())}")
+    if arguments.episodes < 1:
+        raise ValueError(f"--episodes {arguments.episodes}: at least one is needed")
+    scores = record_demonstrations(
+        arguments.task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size
+    )
+    for index, score in enumerate(scores):
+        print(f"episode {index:>3}: turned {score['radians']:6.2f} rad, return {score['return']:8.1f}")
+    print(f"{len(scores)} episodes in {arguments.out}")
+    return 0

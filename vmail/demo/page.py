@@ -1,0 +1,50 @@
+"""Writes the demo's page: one HTML file with its plots and videos inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import string
+from pathlib import Path
+from typing import Any
+
+from vmail.demo import page_sections as sections
+
+MAX_INLINE_BYTES = 20_000_000
+
+
+def write_page(figures: dict[str, Any], out: Path) -> Path:
+    """Write `out/index.html` from what demo.json holds; returns its path.
+
+    Args:
+        figures: what `figures.collect_figures` returns.
+        out: the demo's folder; the videos' files are relative to it.
+    """
+    parts = [
+        sections.opening(figures),
+        sections.videos(figures, _sources(figures, out)),
+        sections.valve(figures),
+        sections.learning(figures),
+        sections.scores(figures),
+        sections.kicks(figures),
+        sections.fewer_demos(figures),
+        sections.latency(figures),
+        sections.origin(figures),
+    ]
+    template = string.Template(Path(__file__).with_name("page.html").read_text())
+    title = html.escape(f"vmail: {sections.summary(figures)}")
+    path = out / "index.html"
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(template.substitute(title=title, body="\n".join(filter(None, parts))))
+    temporary.replace(path)
+    return path
+
+
+def _sources(figures: dict[str, Any], out: Path) -> dict[str, str]:
+    """What each video's src is: the file itself, unless the page would grow too large; then the file beside it."""
+    files = [video["file"] for video in figures["videos"]]
+    if sum((out / file).stat().st_size for file in files) > MAX_INLINE_BYTES:
+        return {file: file for file in files}
+    return {
+        file: "data:video/mp4;base64," + base64.b64encode((out / file).read_bytes()).decode("ascii") for file in files
+    }

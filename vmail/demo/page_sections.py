@@ -1,0 +1,218 @@
+"""The sections of the demo's page. Each takes what demo.json holds and gives HTML; "" when there is nothing to show."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vmail.demo.plots import latency_plot, learning_plot, valve_plot
+
+METHOD_NAMES = {"vmail": "V-MAIL", "latent_cloning": "latent cloning", "pixel_cloning": "pixel cloning"}
+Figures = dict[str, Any]
+
+
+def summary(figures: Figures) -> str:
+    """The result in one sentence."""
+    head = figures["headline"]
+    return (
+        f"the policy turned {head['policy_radians']:.1f} rad of the expert's {head['expert_radians']:.1f}"
+        f" ({head['percent']:.0f} %)"
+    )
+
+
+def opening(figures: Figures) -> str:
+    """What was done, and the result."""
+    head, starts, latency = figures["headline"], figures["starts"], figures["latency"]
+    learned, seconds = figures["learning"], figures["starts"]["steps"] / 10
+    minutes = f" in {learned['minutes']:.0f} minutes" if learned["minutes"] else ""
+    if figures["pretrained"]:
+        text = f"The policy ships with vmail. It learned from {learned['demos']} demonstrations{minutes} of training."
+    else:
+        text = f"The policy learned from {learned['demos']} recorded demonstrations and its own practice{minutes}."
+    cards = [
+        (f"{head['policy_radians']:.1f} rad", f"turned by the policy, mean of {starts['count']} starts", "policy"),
+        (f"{head['expert_radians']:.1f} rad", "turned by the expert from the same starts", "expert"),
+        (f"{head['percent']:.0f} %", "of the expert", ""),
+        (f"{latency['p99']:.1f} ms", "camera stamp to bus write, 99 in 100 commands", ""),
+    ]
+    boxes = "".join(
+        f'<div class="card"><b class="{kind}">{value}</b><span>{say}</span></div>' for value, say, kind in cards
+    )
+    return f"""<p class="label">vmail · {_text(figures["task"])} · {_text(figures["made"][:10])}</p>
+<h1>A D'Claw turns a valve by what its camera sees</h1>
+<p>{text} Here it runs as it would on the real hand: camera pictures come in through ROS 2, an ONNX policy answers ten
+times a second, and the driver writes to nine Dynamixel servos, which are emulated on a simulated claw. An episode is
+{seconds:.0f} s; the valve starts anywhere in its turn and the fingers are off by up to 0.2 rad.</p>
+<div class="cards">{boxes}</div>"""
+
+
+def videos(figures: Figures, sources: dict[str, str]) -> str:
+    """Expert and policy side by side."""
+    blocks = []
+    for video in figures["videos"]:
+        which = "" if video["which"] == "only" else f"The policy's {_text(video['which'])} start. "
+        blocks.append(
+            f'<figure><div class="sides"><span class="expert">expert</span><span class="policy">policy</span></div>'
+            f'<video src="{sources[video["file"]]}" controls autoplay loop muted playsinline></video>'
+            f"<figcaption>{which}Expert {video['expert_radians']:.1f} rad, policy {video['policy_radians']:.1f} rad."
+            f"</figcaption></figure>"
+        )
+    return (
+        "<h2>The same start, side by side</h2><p>Drawn again from the joint and valve angles that were recorded while"
+        " ROS ran, at their own pace.</p>" + "".join(blocks)
+    )
+
+
+def valve(figures: Figures) -> str:
+    """Valve angle over time."""
+    return f"""<h2>Every start</h2>
+<figure>{valve_plot(figures["valve"])}
+<figcaption>Angle turned the wanted way. Thin lines are single starts.</figcaption></figure>"""
+
+
+def learning(figures: Figures) -> str:
+    """The learning curve."""
+    learned = figures["learning"]
+    if not learned["curve"]:
+        return ""
+    practice = f", {learned['env_steps']:.0f} steps of practice" if learned["env_steps"] else ""
+    updates = f"{learned['updates']:.0f} updates" if learned["updates"] else "training"
+    return f"""<h2>Learning</h2>
+<figure>{learning_plot(learned, figures["headline"]["expert_radians"])}
+<figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The learner sees
+pictures and actions only: neither radians nor rewards.</figcaption></figure>"""
+
+
+def scores(figures: Figures) -> str:
+    """Everyone's score on the same starts."""
+    rows = [_score_row(score, score["name"] == "policy") for score in figures["scores"]]
+    latent = _study_row(figures, "latent_cloning", figures["learning"]["demos"])
+    rows += [_summary_row("latent cloning", f"{figures['study']['source']}, other starts", latent)] if latent else []
+    links = figures["chain"]
+    loss = links["loss_percent"]
+    verdict = "loses" if loss >= 0 else "gains"
+    return f"""<h2>Scores</h2>
+<p>Radians turned in an episode, and V-MAIL's return, which alone misleads: holding still scores well and turns nothing.
+Every line has the same starts. Through ROS and the bus the policy turns {links["through_ros_radians"]:.1f} rad, in
+the bare simulator {links["bare_radians"]:.1f}: the chain {verdict} {abs(loss):.1f} %.</p>
+{_table(("", "where", "radians", "least", "most", "return"), rows)}"""
+
+
+def kicks(figures: Figures) -> str:
+    """Scores with a kick in mid-episode."""
+    if not figures["kicks"]:
+        return ""
+    plain = {score["name"]: score for score in figures["scores"] if score["where"] == "bare simulator"}
+    rows = []
+    for score in figures["kicks"]:
+        name, alone = score["name"], np.mean(plain[score["name"]]["radians"])
+        rows.append(_row([_text(name), _number(alone), *_spread(score)], name == "policy"))
+    return f"""<h2>Kicked</h2>
+<p>The same starts in the bare simulator, and once in each episode the valve is spun the wrong way while the claw's
+joints jump by up to 0.3 rad.</p>
+{_table(("", "radians, left alone", "radians, kicked", "least", "most", "return"), rows)}"""
+
+
+def fewer_demos(figures: Figures) -> str:
+    """Ten, three and one demonstrations, from the longer study."""
+    study = figures["study"]
+    if study is None:
+        return ""
+    rows = [
+        _row(
+            [
+                METHOD_NAMES[row["method"]],
+                str(row["demos"]),
+                str(row["seeds"]),
+                f"{row['minutes']:.0f}",
+                *(f"{row[key]:.1f}" for key in ("radians", "radians_min", "radians_max")),
+                f"{row['kicked']['radians']:.1f}",
+            ]
+        )
+        for row in study["rows"]
+    ]
+    heads = ("", "demos", "seeds", "minutes", "radians", "least", "most", "kicked")
+    return f"""<h2>With fewer demonstrations</h2>
+<p>Not measured by this run: these figures come from {_text(study["source"])}, made by benchmarks/claw_study.py at
+commit {_text(", ".join(study["commits"]))} on {_text("; ".join(study["machines"]))}.
+Bare simulator, ten starts a seed.</p>
+{_table(heads, rows)}"""
+
+
+def latency(figures: Figures) -> str:
+    """Camera stamp to bus write."""
+    found = figures["latency"]
+    again = len(found["repeated_episodes"])
+    repeated = f" {again} episodes were not whole and were repeated." if again else ""
+    percentiles = ", ".join(f"{name} {found[name]:.1f} ms" for name in ("p50", "p90", "p99", "max"))
+    return f"""<h2>Latency</h2>
+<figure>{latency_plot(found)}<figcaption>Camera stamp to bus write over {found["commands"]} commands: {percentiles};
+missed ticks: {found["missed_ticks"]}.{repeated}</figcaption></figure>"""
+
+
+def origin(figures: Figures) -> str:
+    """What is needed to do it again."""
+    training, certificate = figures["bundle"]["training"], figures["bundle"]["certificate"]
+    difference = certificate.get("differences", {}).get("action", {}).get("worst")
+    parity = "" if difference is None else f"; worst action off by {difference:.1e} over {certificate['steps']} steps"
+    facts = {
+        "machine": figures["machine"],
+        "commit": f"{figures['commit']} (training: {training['git_commit']})",
+        "bundle": f"{figures['bundle']['digest'][:16]}{parity}",
+        "starts": f"seeds {figures['starts']['first_seed']} and up, {figures['starts']['count']} of them",
+        "versions": ", ".join(f"{name} {version}" for name, version in figures["versions"].items()),
+        "time": ", ".join(f"{step} {_duration(seconds)}" for step, seconds in figures["seconds"].items()),
+    }
+    entries = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
+    settings = _text(json.dumps(training["config"], indent=1))
+    return f"""<h2>Where this comes from</h2>
+<dl>{entries}</dl>
+<details><summary>Settings of the training run</summary><pre>{settings}</pre></details>
+<p class="label">All figures of this page are in demo.json beside it.</p>"""
+
+
+def _study_row(figures: Figures, method: str, demos: int) -> dict[str, Any] | None:
+    rows = figures["study"]["rows"] if figures["study"] else []
+    return next((row for row in rows if row["method"] == method and row["demos"] == demos), None)
+
+
+def _score_row(score: dict[str, Any], ours: bool) -> str:
+    where = f"<small>{_text(score['where'])}</small>"
+    return _row([_text(score["name"]), where, *_spread(score)], ours)
+
+
+def _summary_row(name: str, where: str, row: dict[str, Any]) -> str:
+    cells = [f"{row[key]:.1f}" for key in ("radians", "radians_min", "radians_max")] + [f"{row['return']:.0f}"]
+    return _row([name, f"<small>{_text(where)}</small>", *cells])
+
+
+def _spread(score: dict[str, Any]) -> list[str]:
+    radians = score["radians"]
+    return [_number(np.mean(radians)), _number(min(radians)), _number(max(radians)), f"{np.mean(score['return']):.0f}"]
+
+
+def _number(value: Any) -> str:
+    text = f"{float(value):.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
+def _row(cells: Sequence[str], ours: bool = False) -> str:
+    marked = ' class="ours"' if ours else ""
+    return f"<tr{marked}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    top = "".join(f"<th>{head}</th>" for head in heads)
+    return f'<div class="scroll"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))

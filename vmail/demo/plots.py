@@ -1,0 +1,113 @@
+"""The page's plots, as SVG text to put inline."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Told apart by people who do not see red and green, and in grey.
+POLICY, EXPERT, QUIET = "#1f6f8b", "#c0632b", "#8a8a85"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vmail",
+    "font.family": "sans-serif",
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": "#33352f",
+    "xtick.color": "#33352f",
+    "ytick.color": "#33352f",
+    "axes.grid": True,
+    "grid.color": "#e4e2da",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+SIZE = (6.8, 3.5)  # inches; wide enough for a desk, its text still readable on a phone
+
+
+def valve_plot(valve: dict[str, list[dict[str, Any]]]) -> str:
+    """Angle turned over time: a thin line a start, a thick one for the mean, for policy and expert."""
+
+    def draw(axes: Axes) -> None:
+        for name, color in (("expert", EXPERT), ("policy", POLICY)):
+            curves = valve[name]
+            for curve in curves:
+                axes.plot(curve["seconds"], curve["radians"], color=color, alpha=0.3, linewidth=1.0)
+            rows = min(len(curve["radians"]) for curve in curves)
+            mean = np.mean([curve["radians"][:rows] for curve in curves], axis=0)
+            axes.plot(curves[0]["seconds"][:rows], mean, color=color, linewidth=2.8, label=f"{name}, mean")
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("turned, rad")
+        axes.margins(x=0.01)
+        axes.legend(loc="upper left")
+
+    return _svg(draw, "Angle that the valve turned over time, for policy and expert at every start")
+
+
+def learning_plot(learning: dict[str, Any], expert_radians: float) -> str:
+    """Evaluations while learning, against minutes of learning."""
+
+    def draw(axes: Axes) -> None:
+        curve = learning["curve"]
+        minutes = [row["minutes"] for row in curve]
+        axes.axhline(expert_radians, color=EXPERT, linewidth=1.6, linestyle=(0, (5, 3)))
+        axes.annotate(
+            "expert", (0.0, expert_radians), (2, 3), textcoords="offset points", color=EXPERT, va="bottom", ha="left"
+        )
+        if all(row["radians_min"] is not None for row in curve):
+            axes.plot(minutes, [row["radians_min"] for row in curve], color=POLICY, linewidth=1.2, alpha=0.6)
+            axes.annotate("worst start", (minutes[-1], curve[-1]["radians_min"]), (-4, -4), **_LABEL, va="top")
+        axes.plot(minutes, [row["radians"] for row in curve], color=POLICY, linewidth=2.4, marker="o", markersize=4)
+        axes.annotate("mean", (minutes[-1], curve[-1]["radians"]), (-4, 6), **_LABEL, va="bottom")
+        axes.set_xlim(left=0.0)
+        axes.set_ylim(top=1.12 * max(expert_radians, *(row["radians"] for row in curve)))
+        axes.set_xlabel("minutes of learning")
+        axes.set_ylabel("turned in 8 s, rad")
+
+    return _svg(draw, "Radians turned in evaluations, against minutes of learning")
+
+
+_LABEL: dict[str, Any] = {"textcoords": "offset points", "color": POLICY, "ha": "right"}
+
+
+def latency_plot(latency: dict[str, Any]) -> str:
+    """How many commands reached the bus how long after their picture."""
+
+    def draw(axes: Axes) -> None:
+        values = np.array(latency["values"])
+        axes.hist(values, bins=min(40, max(5, len(values) // 10)), color=POLICY, alpha=0.85)
+        for name in ("p50", "p99"):
+            axes.axvline(latency[name], color=EXPERT, linewidth=1.4)
+            axes.annotate(
+                name, (latency[name], 1.0), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
+                color=EXPERT, va="top",
+            )  # fmt: skip
+        axes.set_xlim(left=0.0)
+        axes.set_xlabel("ms from camera stamp to bus write")
+        axes.set_ylabel("commands")
+
+    return _svg(draw, "Histogram of the time from a camera picture's stamp to the bus write of its command")
+
+
+def _svg(draw: Callable[[Axes], None], description: str) -> str:
+    """A figure as an <svg> element that scales with the page."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text)
+    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(description)}"', 1)

@@ -1,0 +1,72 @@
+"""A graph of nodes in the background, its output in a file, and torque off at the end, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmail.graph import load_graph
+from vmail.up import Graph, node_environment
+
+LAST_LINES = 5
+
+
+class GraphFailed(RuntimeError):
+    """A node ended by itself or could not be stopped in order; the message names it and its output."""
+
+
+class RunningGraph:
+    """A started graph."""
+
+    def __init__(self, graph: Graph, log: Path) -> None:
+        """`log` takes the nodes' output."""
+        self.graph, self.log = graph, log
+
+    def require_alive(self) -> None:
+        """Raise GraphFailed when a node has ended."""
+        ended = self.graph.ended()
+        if ended is not None:
+            name = ended.node.name
+            lines = [line for line in self.log.read_text().splitlines() if line.startswith(f"[{name}]")]
+            said = "\n".join(lines[-LAST_LINES:]) or "it printed nothing"
+            raise GraphFailed(
+                f"node {name} ended with exit code {ended.process.returncode}; all output is in {self.log}\n{said}"
+            )
+
+
+@contextlib.contextmanager
+def running(graph: str, given: dict[str, str], log: Path) -> Iterator[RunningGraph]:
+    """Start a graph of graphs.yaml with arguments as text; stop it at the end of the block.
+
+    Raises:
+        GraphFailed: at the end, when a node did not stop in order (the driver switches torque off as it stops).
+    """
+    os.environ.update(node_environment())
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vmail-") as folder, log.open("w") as output:
+        running_graph = RunningGraph(Graph(load_graph(graph, given, Path(folder)), Path(folder), output), log)
+        failed: list[str] = []
+        try:
+            running_graph.graph.start()
+            yield running_graph
+            running_graph.require_alive()
+        finally:
+            with _signals_ignored():
+                failed = running_graph.graph.stop()
+    if failed:
+        raise GraphFailed(f"{', '.join(failed)} did not stop in order; see {log}")
+
+
+@contextlib.contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """A second Ctrl-C must not keep the driver from switching torque off."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

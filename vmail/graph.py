@@ -1,0 +1,189 @@
+"""Graphs of nodes from launch/config/graphs.yaml, resolved with arguments. Without ROS: `vmail up` reads it too."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+class GraphError(ValueError):
+    """An argument is unknown, missing or of the wrong type; the message says what to write."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """A choice of a deployment.
+
+    Attributes:
+        name, help: what to write and what it means.
+        default: also its type. With `sim:=true`, `sim_default` takes its place if there is one.
+        needed: whether an empty value is an error.
+    """
+
+    name: str
+    default: Any
+    help: str
+    sim_default: Any = None
+    needed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphNode:
+    """One node to start as `python -m MODULE`.
+
+    Attributes:
+        name: node name, also the name of its module in `vmail_nodes`.
+        namespace: ROS namespace, "" for none.
+        parameter_files: tuning that comes first.
+        parameters: values from the graph's arguments; they win.
+        terminal: whether it may read keys from standard input.
+    """
+
+    name: str
+    namespace: str
+    parameter_files: tuple[Path, ...]
+    parameters: dict[str, Any]
+    terminal: bool
+
+    @property
+    def module(self) -> str:
+        """Python module that is the node."""
+        return f"vmail_nodes.{self.name}"
+
+
+def config_dir() -> Path:
+    """Folder of graphs.yaml: beside the source tree, or where the package was installed.
+
+    Raises:
+        FileNotFoundError: in none of the places; the message lists them.
+    """
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    places = [Path(__file__).resolve().parents[1] / "launch" / "config"]
+    places += [Path(prefix) / "share" / "vmail" / "launch" / "config" for prefix in prefixes]
+    for place in places:
+        if (place / "graphs.yaml").is_file():
+            return place
+    raise FileNotFoundError(f"graphs.yaml is in none of {', '.join(map(str, places))}; reinstall vmail")
+
+
+def fastdds_profile() -> Path:
+    """The Fast DDS profile that ships: shared memory large enough for camera pictures."""
+    return config_dir() / "fastdds.xml"
+
+
+def graph_names() -> dict[str, str]:
+    """Name to one line of help, for every graph."""
+    return {name: graph["help"] for name, graph in _description()["graphs"].items()}
+
+
+def graph_arguments(graph: str) -> list[Argument]:
+    """The arguments of a graph, in order. Raises GraphError for an unknown graph."""
+    raw = _description()
+    if graph not in raw["graphs"]:
+        raise GraphError(f"no graph {graph!r}; known graphs: {', '.join(raw['graphs'])}")
+    defaults = raw["graphs"][graph].get("defaults", {})
+    arguments = []
+    for name in raw["graphs"][graph]["arguments"]:
+        fields = dict(raw["arguments"][name])
+        fields["default"] = defaults.get(name, fields["default"])
+        arguments.append(Argument(name, **fields))
+    return arguments
+
+
+def parse_assignments(words: Iterable[str]) -> dict[str, str]:
+    """`["sim:=true", ...]` to a dict. Raises GraphError for a word of another form."""
+    given = {}
+    for word in words:
+        name, separator, value = word.partition(":=")
+        if not separator or not name:
+            raise GraphError(f"{word!r} is no argument; write name:=value, for example sim:=true")
+        given[name] = value
+    return given
+
+
+def resolve_arguments(graph: str, given: dict[str, str], run_dir: Path) -> dict[str, Any]:
+    """Typed values of every argument of a graph.
+
+    Args:
+        graph: name of a graph.
+        given: what the user wrote, as text; an empty text counts as not given.
+        run_dir: folder for the sockets of a simulated run.
+
+    Raises:
+        GraphError: unknown name, wrong type, or a needed argument is empty.
+    """
+    arguments = graph_arguments(graph)
+    known = [argument.name for argument in arguments]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise GraphError(f"{graph} has no argument {', '.join(unknown)}; it has: {', '.join(known)}")
+    values: dict[str, Any] = {"run_dir": str(run_dir)}
+    values |= {a.name: _typed(a, given[a.name]) if given.get(a.name) else a.default for a in arguments}
+    for argument in arguments:
+        if values.get("sim") and not given.get(argument.name) and argument.sim_default is not None:
+            values[argument.name] = _substitute(argument.sim_default, values)
+        if argument.needed and values[argument.name] == "":
+            hint = ", or sim:=true for the simulated twin" if argument.sim_default is not None else ""
+            raise GraphError(f"{graph} needs {argument.name}:=... ({argument.help}){hint}")
+    return values
+
+
+def load_graph(graph: str, given: dict[str, str], run_dir: Path) -> list[GraphNode]:
+    """The nodes of a graph, in the order in which they start; they stop in reverse. See `resolve_arguments`."""
+    values = resolve_arguments(graph, given, run_dir)
+    raw = _description()
+    nodes = []
+    for name in raw["graphs"][graph]["nodes"]:
+        description = raw["nodes"][name]
+        condition = values[description["when"]] if "when" in description else True
+        if condition and condition != "none":
+            nodes.append(_node(name, description, values))
+    return nodes
+
+
+def _node(name: str, description: dict[str, Any], values: dict[str, Any]) -> GraphNode:
+    parameters = dict(description.get("parameters", {}))
+    if values["sim"]:
+        parameters |= description.get("sim_parameters", {})
+    tuning = config_dir() / "nodes" / f"{name}.yaml"
+    return GraphNode(
+        name=name,
+        namespace=values["namespace"].strip("/"),
+        parameter_files=(tuning,) if tuning.is_file() else (),
+        parameters={key: _substitute(value, values) for key, value in parameters.items()},
+        terminal=values.get("teleop", "none") in description.get("terminal", ()),
+    )
+
+
+def _description() -> dict[str, Any]:
+    return yaml.safe_load((config_dir() / "graphs.yaml").read_text())
+
+
+def _typed(argument: Argument, text: str) -> Any:
+    kind = type(argument.default)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        names = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise GraphError(f"{argument.name}:={text} is not {names[kind]} ({argument.help})") from None
+
+
+def _substitute(value: Any, values: dict[str, Any]) -> Any:
+    """Replace ${name}. A value that is one reference and nothing else keeps the argument's type."""
+    if not isinstance(value, str):
+        return value
+    whole = REFERENCE.fullmatch(value)
+    if whole:
+        return values[whole[1]]
+    return REFERENCE.sub(lambda match: str(values[match[1]]), value)

@@ -1,0 +1,107 @@
+"""What `vmail train` shows: a live panel in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from vmail_core.learners.train import Progress, Trainer
+
+LINE_PERIOD_S = 30.0
+# Metrics shown as they are, in this order, where the learner reports them.
+LOSSES = ("pixel_loss", "kl", "d_expert", "d_agent", "cloning_loss", "actor_loss", "critic_loss")
+
+
+class TrainingDisplay:
+    """Watches a Trainer while `with` is open."""
+
+    def __init__(self, trainer: Trainer, expert_radians: float | None, console: Console) -> None:
+        """`expert_radians` is what scores are compared with, if it is known."""
+        self._trainer, self._expert, self._console = trainer, expert_radians, console
+        self._metrics: dict[str, float] = {}
+        self._seen = (trainer.progress.seconds, time.monotonic())
+        self._begun = trainer.progress.seconds
+        self._said = 0.0
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        self._console.print(self._line(), soft_wrap=True)
+
+    def report(self, progress: Progress, metrics: dict[str, float]) -> None:
+        """Take what the trainer reports; it calls this after every block of updates."""
+        self._metrics |= metrics
+        self._seen = (progress.seconds, time.monotonic())
+        if not self._console.is_terminal and time.monotonic() - self._said > LINE_PERIOD_S:
+            self._said = time.monotonic()
+            self._console.print(self._line(), soft_wrap=True)
+
+    def fraction(self) -> float:
+        """Share of the run that is done, by updates or by time, whichever is further: in [0, 1]."""
+        train = self._trainer.config.train
+        by_updates = self._trainer.progress.update / train.updates
+        by_time = self._seconds() / (60.0 * train.minutes) if train.minutes else 0.0
+        return min(1.0, max(by_updates, by_time))
+
+    def seconds_left(self) -> float | None:
+        """Estimate of the learning time left; None until there is something to judge by."""
+        done, seconds = self.fraction(), self._seconds()
+        if seconds - self._begun < 10.0 or done <= 0.0:
+            train = self._trainer.config.train
+            return 60.0 * train.minutes - seconds if train.minutes else None
+        return seconds * (1.0 - done) / done
+
+    def _seconds(self) -> float:
+        """Learning seconds so far. The trainer counts them after each block; evaluations do not count."""
+        seconds, seen = self._seen
+        running = 0.0 if self._trainer.stage == "evaluating" else time.monotonic() - seen
+        return seconds + running
+
+    def _render(self) -> Group:
+        done, left = self.fraction(), self.seconds_left()
+        bar = Table.grid(padding=(0, 2))
+        clock = f"{_clock(self._seconds())} learned" + (f", about {_clock(left)} left" if left is not None else "")
+        bar.add_row(ProgressBar(100.0, 100.0 * done, width=40), f"{done:4.0%}", clock)
+        return Group(bar, Text(self._score_line()), Text(self._count_line()), Text(self._loss_line(), style="dim"))
+
+    def _line(self) -> str:
+        left = self.seconds_left()
+        rest = f", about {_clock(left)} left" if left is not None and not self._trainer.done else ""
+        return f"{self.fraction():4.0%}  {self._count_line()}  {self._score_line()}{rest}"
+
+    def _score_line(self) -> str:
+        if "eval_radians" not in self._metrics:
+            practised = self._metrics.get("practice_radians")
+            return "no evaluation yet" + (f"; last practice {practised:.1f} rad" if practised is not None else "")
+        turned = self._metrics["eval_radians"]
+        text = f"turned {turned:.1f} rad (mean of {self._trainer.config.train.eval_episodes} starts)"
+        if self._expert:
+            text += f", {turned / self._expert:.0%} of the demonstrations' {self._expert:.1f}"
+        return text
+
+    def _count_line(self) -> str:
+        progress = self._trainer.progress
+        return f"update {progress.update}, practice {progress.env_steps} steps, {self._trainer.stage}"
+
+    def _loss_line(self) -> str:
+        known = [f"{name} {self._metrics[name]:.3g}" for name in LOSSES if name in self._metrics]
+        return "  ".join(known) or "losses come with the first block of updates"
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"

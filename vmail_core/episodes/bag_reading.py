@@ -1,0 +1,223 @@
+"""One recorded take as a stream of what the alignment needs. rosbag2, MCAP or SQLite; no ROS."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from vmail_core.episodes.frames import decode_image
+from vmail_core.robot import RobotSpec
+
+IMAGE = "camera/image_raw"
+JOINTS = "joint_states"
+REQUEST = "joint_commands"
+SENT = "joint_commands_sent"
+TWIN = "twin/state"
+NOTES = "take"
+"""Topic names without namespace; a recorded topic ends in one of them. NOTES carries the recorder's notes as JSON."""
+NOTES_TYPE = "std_msgs/msg/String"
+
+REQUIRED = (IMAGE, JOINTS, REQUEST, SENT)
+_TYPES = {
+    IMAGE: "sensor_msgs/msg/Image",
+    JOINTS: "sensor_msgs/msg/JointState",
+    REQUEST: "trajectory_msgs/msg/JointTrajectory",
+    SENT: "trajectory_msgs/msg/JointTrajectory",
+    TWIN: "sensor_msgs/msg/JointState",
+}
+_STORAGE = (".mcap", ".db3")
+
+
+Result = TypeVar("Result")
+
+
+class BagError(ValueError):
+    """A bag cannot be used; the message names it, the reason and the next step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One message.
+
+    Attributes:
+        topic: IMAGE, JOINTS, REQUEST, SENT or TWIN.
+        stamp_ns: of the message's header; for commands the stamp of the frame that they were computed from.
+        value: (H, W, 3) uint8 for IMAGE; (A,) float64 rad, in the robot's order, for JOINTS, REQUEST and SENT; the
+            valve's angle in rad, a float, for TWIN.
+    """
+
+    topic: str
+    stamp_ns: int
+    value: Any
+
+
+class Bag:
+    """A bag that is open and holds what an import needs.
+
+    Attributes:
+        path: the bag's folder or storage file.
+        sha256: of the storage files' bytes.
+        info: what the recorder noted: task, operator, robot, robot_digest, vmail_version, simulator_version.
+    """
+
+    def __init__(self, path: str | Path, robot: RobotSpec) -> None:
+        """Open the bag.
+
+        Raises:
+            BagError: no bag is there, it is cut off, empty, or lacks a topic; the message says what to do.
+        """
+        self.path, self._robot = Path(path), robot
+        self._reader = AnyReader([_openable(self.path)], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+        self._guarded(self._reader.open)
+        try:
+            self._topics = self._find_topics()
+            self.info = self._guarded(self._read_info)
+            self.sha256 = self._guarded(lambda: _sha256(self.path))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Bag:
+        """Return the bag itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def events(self) -> Iterator[Event]:
+        """Messages in order of log time.
+
+        Raises:
+            BagError: the bag is damaged, or a message does not fit the robot.
+        """
+        connections = list(self._topics.values())
+        names = {connection.topic: name for name, connection in self._topics.items()}
+        messages = iter(self._reader.messages(connections=connections))
+        while (item := self._guarded(lambda: self._next(messages))) is not None:
+            connection, message = item
+            name = names[connection.topic]
+            yield Event(name, _stamp_ns(message), self._value(name, message))
+
+    def _next(self, messages: Iterator[tuple[Connection, int, bytes]]) -> tuple[Connection, Any] | None:
+        item = next(messages, None)
+        return None if item is None else (item[0], self._reader.deserialize(item[2], item[0].msgtype))
+
+    def _guarded(self, read: Callable[[], Result]) -> Result:
+        """Call into rosbags: whatever it and its decompressors raise, the bag's bytes are at fault."""
+        try:
+            return read()
+        except OSError as error:
+            raise BagError(f"{self.path} cannot be read: {error}; check the disk and the file's permissions") from error
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise BagError(f"{self.path} is cut off or damaged ({reason}); {_next_step(self.path)}") from error
+
+    def _value(self, name: str, message: Any) -> Any:
+        if name == IMAGE:
+            return self._picture(message)
+        if name == TWIN:
+            return float(message.position[-1])
+        if name == JOINTS:
+            return self._in_order(name, message.name, message.position)
+        if len(message.points) != 1:
+            raise BagError(f"{self.path}: a message of {name} has {len(message.points)} points; vmail records one")
+        return self._in_order(name, message.joint_names, message.points[0].positions)
+
+    def _picture(self, message: Any) -> np.ndarray:
+        try:
+            return decode_image(message.data, message.height, message.width, message.encoding, message.step)
+        except ValueError as error:
+            raise BagError(f"{self.path}: {error}") from error
+
+    def _in_order(self, topic: str, names: list[str], positions: np.ndarray) -> np.ndarray:
+        """Positions in the robot's order; other joints in the message are left out."""
+        missing = [name for name in self._robot.joint_names if name not in names]
+        if missing or len(names) != len(positions):
+            raise BagError(
+                f"{self.path}: {topic} has {len(positions)} positions of joints {', '.join(names) or '(none)'}, but "
+                f"robot {self._robot.name} needs {', '.join(missing or self._robot.joint_names)}; give the robot that "
+                "the bag was recorded with"
+            )
+        return np.asarray(positions, np.float64)[[names.index(name) for name in self._robot.joint_names]]
+
+    def _find_topics(self) -> dict[str, Connection]:
+        recorded = self._reader.connections
+        if not sum(connection.msgcount for connection in recorded):
+            raise BagError(f"{self.path} holds no messages; delete it and record the take again")
+        found = {}
+        for name, message_type in _TYPES.items():
+            connection = self._find(name, message_type)
+            if connection is not None:
+                found[name] = connection
+        return found
+
+    def _find(self, name: str, message_type: str) -> Connection | None:
+        """The connection of a topic with this name, in whatever namespace."""
+        matches = [c for c in self._reader.connections if f"/{c.topic}".endswith(f"/{name}") and c.msgcount]
+        if len(matches) > 1:
+            topics = ", ".join(sorted(c.topic for c in matches))
+            raise BagError(f"{self.path} has more than one {name}: {topics}; record one robot and camera a bag")
+        if not matches:
+            if name not in REQUIRED:
+                return None
+            topics = ", ".join(sorted({c.topic for c in self._reader.connections if c.msgcount}))
+            raise BagError(f"{self.path} has no messages on {name}; it has {topics}. Record with demo_recorder")
+        if matches[0].msgtype != message_type:
+            raise BagError(f"{self.path}: {matches[0].topic} is {matches[0].msgtype}, not {message_type}")
+        return matches[0]
+
+    def _read_info(self) -> dict[str, str]:
+        """The recorder's notes: the bag's custom data, or the message that demo_recorder writes first."""
+        reader: Any = self._reader.readers[0]
+        info = dict(getattr(reader.storage.metadata, "custom", None) or {})
+        notes = [c for c in self._reader.connections if c.msgtype == NOTES_TYPE and c.topic.endswith(f"/{NOTES}")]
+        for connection, _, data in self._reader.messages(connections=notes) if notes else ():
+            message: Any = self._reader.deserialize(data, connection.msgtype)
+            return {**json.loads(message.data), **info}
+        return info
+
+
+def _openable(path: Path) -> Path:
+    """The path that rosbags can open."""
+    if path.is_file() and path.suffix in _STORAGE:
+        return path
+    if not path.is_dir():
+        raise BagError(f"no bag at {path}; give a rosbag2 folder or its .mcap or .db3 file")
+    if (path / "metadata.yaml").is_file():
+        return path
+    if any(path.glob("*.mcap")):
+        raise BagError(f"{path} was cut off while it was recorded; {_next_step(path)}")
+    if any(path.glob("*.db3")):
+        raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {path}`")
+    raise BagError(f"{path} is not a rosbag2 folder: it has neither metadata.yaml nor an .mcap or .db3 file")
+
+
+def _next_step(path: Path) -> str:
+    return f"run `vmail recover {path} --out {path.with_suffix('') if path.is_file() else path}_recovered`"
+
+
+def _stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _STORAGE):
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,187 @@
+"""Bags that were cut off, by kill -9 or a power cut, made whole up to the break: `vmail recover`."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mcap.records import Channel, Chunk, Footer, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+from vmail_core.episodes.bag_reading import NOTES, NOTES_TYPE, BagError
+
+__all__ = ["BagError", "RecoverReport", "recover_bag"]
+
+# Between the files of a definition in IDL, as rosbag2 writes it.
+_IDL_SEPARATOR = "=" * 80 + "\n"
+
+
+@dataclasses.dataclass
+class RecoverReport:
+    """What was saved.
+
+    Attributes:
+        bag, out: paths of the broken and the new bag.
+        messages: topic to number of messages saved.
+        seconds: from the first message saved to the last, by log time.
+        broken: why reading ended, file by file; empty when only the bag's metadata was missing.
+        lost_bytes: bytes behind the breaks, which could not be read.
+    """
+
+    bag: str
+    out: str
+    messages: dict[str, int] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    broken: list[str] = dataclasses.field(default_factory=list)
+    lost_bytes: int = 0
+
+    def __str__(self) -> str:
+        """Say it in two or three lines."""
+        saved = f"{sum(self.messages.values())} messages, {self.seconds:.1f} s, of {self.bag} are saved in {self.out}"
+        return "\n".join([saved, *self.broken, f"next: vmail import {self.out} --out EPISODES"])
+
+
+def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
+    """Write what can be read of an MCAP bag as a new, whole bag.
+
+    Args:
+        bag: folder of the broken bag, or its .mcap file. It is not changed.
+        out: folder of the new bag; it appears only when it is complete.
+
+    Raises:
+        BagError: nothing can be saved, or nothing is broken; the message says which, and what to do.
+        FileExistsError: `out` exists.
+    """
+    bag, out = Path(bag), Path(out)
+    files = _storage_files(bag)
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    report = RecoverReport(str(bag), str(out))
+    stage = Path(tempfile.mkdtemp(prefix=".recover-", dir=out.parent))
+    try:
+        # The bag's files are named after its folder: it gets its final name inside the stage, and moves as a whole.
+        _rewrite(files, stage / out.name, report, _custom_data(bag))
+        if not report.broken and (bag / "metadata.yaml").is_file():
+            raise BagError(f"{bag} is whole, there is nothing to recover; import it as it is")
+        os.rename(stage / out.name, out)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return report
+
+
+def _storage_files(bag: Path) -> list[Path]:
+    files = [bag] if bag.is_file() and bag.suffix == ".mcap" else sorted(bag.glob("*.mcap"))
+    if files:
+        # ros2 bag record splits a long bag into name_0.mcap, name_1.mcap, ..., name_10.mcap.
+        return sorted(files, key=lambda file: (len(file.name), file.name))
+    if bag.suffix == ".db3" or any(bag.glob("*.db3")):
+        raise BagError(f"{bag} is an SQLite bag; rebuild it with `ros2 bag reindex`. Only MCAP bags survive a kill -9")
+    raise BagError(f"no .mcap file at {bag}; give the folder of a bag, or its .mcap file")
+
+
+def _custom_data(bag: Path) -> dict[str, str]:
+    """Custom data of metadata.yaml, where that was still written."""
+    try:
+        metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+        return dict(metadata["rosbag2_bagfile_information"]["custom_data"] or {})
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return {}  # the usual case: metadata.yaml is what a bag that was cut off lacks
+
+
+def _rewrite(files: list[Path], target: Path, report: RecoverReport, custom: dict[str, str]) -> None:
+    writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    counts: collections.Counter[str] = collections.Counter()
+    connections: dict[tuple[str, str], Connection] = {}
+    notes: dict[str, str] = {}
+    with writer:
+        for schema, channel, message in _salvage(files, report):
+            key = (channel.topic, schema.name)
+            if key not in connections:
+                connections[key] = _connect(writer, schema, channel)
+            writer.write(connections[key], message.log_time, message.data)
+            counts[channel.topic] += 1
+            if schema.name == NOTES_TYPE and channel.topic.endswith(f"/{NOTES}"):
+                notes = notes or _notes(message.data)
+        if not counts:
+            raise BagError(
+                f"nothing of {report.bag} can be saved: {'; '.join(report.broken) or 'it holds no messages'}; "
+                "delete it and record the take again"
+            )
+        for name, value in {**notes, **custom, "recovered": "; ".join(report.broken) or "metadata rebuilt"}.items():
+            writer.set_custom_data(name, str(value))
+        report.seconds = (writer.max_timestamp - writer.min_timestamp) / 1e9
+    report.messages = dict(counts)
+
+
+def _salvage(files: list[Path], report: RecoverReport) -> Iterator[tuple[Schema, Channel, Message]]:
+    """Messages with their schema and channel, up to the break of each file."""
+    for file in files:
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
+        for record in _records(file, report):
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel):
+                channels[record.id] = record
+            elif isinstance(record, Message):
+                channel = channels[record.channel_id]
+                yield schemas[channel.schema_id], channel, record
+
+
+def _records(file: Path, report: RecoverReport) -> Iterator[Any]:
+    """Whole records of an MCAP file, those in chunks included; the break goes into the report."""
+    size, good = file.stat().st_size, 0
+    with file.open("rb") as stream:
+        # A torn length field must not ask for more memory than the file can fill.
+        reader = iter(StreamReader(stream, emit_chunks=True, record_size_limit=max(size, 1)).records)
+        while True:
+            try:
+                record = next(reader, None)
+                inner = breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
+            # Torn bytes make mcap, zstd, lz4 and struct raise errors that share no base class.
+            except Exception as error:
+                reason = str(error) or type(error).__name__
+                report.broken.append(f"{file.name} breaks off after {good} of {size} bytes ({reason})")
+                report.lost_bytes += size - good
+                return
+            if record is None or isinstance(record, Footer):
+                return
+            good = stream.tell()
+            yield from inner
+
+
+def _connect(writer: Writer, schema: Schema, channel: Channel) -> Connection:
+    """Add the channel to the new bag, with the type definition that the old one carries."""
+    definition = schema.data.decode()
+    typestore = get_typestore(Stores.EMPTY)
+    if schema.encoding == "ros2msg":
+        typestore.register(get_types_from_msg(definition, schema.name))
+    else:
+        for part in definition.split(_IDL_SEPARATOR):
+            idl = part.partition("\n")[2] if part.startswith("IDL: ") else part
+            typestore.register(get_types_from_idl(idl) if idl.strip() else {})
+    return writer.add_connection(
+        channel.topic,
+        schema.name,
+        msgdef=definition,
+        rihs01=typestore.hash_rihs01(schema.name),
+        serialization_format=channel.message_encoding,
+    )
+
+
+def _notes(data: bytes) -> dict[str, str]:
+    message: Any = get_typestore(Stores.ROS2_HUMBLE).deserialize_cdr(data, NOTES_TYPE)
+    return dict(json.loads(message.data))

@@ -1,0 +1,120 @@
+"""What an import found and did, bag by bag: as data, as JSON and as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """A part of a bag that did not become an episode: which rows or what, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclasses.dataclass
+class BagReport:
+    """One bag.
+
+    Attributes:
+        bag: its path.
+        sha256: of its storage files; empty when it could not be read.
+        episodes: names of the files that it became.
+        frames: camera frames in the bag.
+        rows: rows of all its episodes.
+        seconds: recorded time that is in the episodes.
+        rate_mean, rate_min, rate_max: ticks a second inside the episodes, Hz.
+        gaps: where a take was split: seconds from the first frame, and the reason.
+        counts: reason to number of messages that gave no row (duplicates, late frames, lost commands).
+        radians_turned: of each episode's valve, where the twin's state was recorded.
+        rejected: what did not become an episode.
+        notes: what is worth knowing but changed nothing.
+    """
+
+    bag: str
+    sha256: str = ""
+    episodes: list[str] = dataclasses.field(default_factory=list)
+    frames: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    rate_mean: float | None = None
+    rate_min: float | None = None
+    rate_max: float | None = None
+    gaps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    radians_turned: list[float] = dataclasses.field(default_factory=list)
+    rejected: list[Rejection] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def add_times(self, times: list[np.ndarray]) -> None:
+        """Sum up rate and length from each episode's times (T,) s."""
+        intervals = np.concatenate([np.diff(time) for time in times])
+        self.rows = sum(len(time) for time in times)
+        self.seconds = float(intervals.sum())
+        self.rate_mean = float(len(intervals) / intervals.sum())
+        self.rate_min, self.rate_max = float(1 / intervals.max()), float(1 / intervals.min())
+
+
+@dataclasses.dataclass
+class ImportReport:
+    """All bags of one import.
+
+    Attributes:
+        out: the folder of the episodes.
+        robot: name of the robot spec.
+        bags: one report each, in the order given.
+    """
+
+    out: str
+    robot: str
+    bags: list[BagReport] = dataclasses.field(default_factory=list)
+
+    @property
+    def episodes(self) -> list[Path]:
+        """Paths of all episodes written."""
+        return [Path(self.out) / name for bag in self.bags for name in bag.episodes]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every bag became at least one episode and nothing was rejected."""
+        return all(bag.episodes and not bag.rejected for bag in self.bags)
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+    def table(self) -> Any:
+        """The report as a rich renderable: a line a bag, then what was split, dropped and rejected."""
+        from rich.console import Group  # here, because episodes are also read where rich is not installed
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=f"{len(self.episodes)} episodes in {self.out}")
+        for name in ("bag", "episodes", "rows", "seconds", "rate Hz (min-max)", "gaps", "dropped", "turned rad"):
+            table.add_column(name, justify="left" if name == "bag" else "right")
+        for bag in self.bags:
+            table.add_row(*_cells(bag), style=None if bag.episodes else "red")
+        remarks = [Text(line) for bag in self.bags for line in _remarks(bag)]
+        return Group(table, *remarks)
+
+
+def _cells(bag: BagReport) -> list[str]:
+    rate = f"{bag.rate_mean:.2f} ({bag.rate_min:.2f}-{bag.rate_max:.2f})" if bag.rate_mean else "-"
+    turned = ", ".join(f"{radians:.1f}" for radians in bag.radians_turned) or "-"
+    dropped = str(sum(bag.counts.values()))
+    counts = [str(len(bag.episodes)), str(bag.rows), f"{bag.seconds:.1f}", rate, str(len(bag.gaps)), dropped]
+    return [Path(bag.bag).name, *counts, turned]
+
+
+def _remarks(bag: BagReport) -> list[str]:
+    name = Path(bag.bag).name
+    lines = [f"{name}: rejected {part.what}: {part.reason}" for part in bag.rejected]
+    lines += [f"{name}: split after {gap['at_s']:.2f} s: {gap['reason']}" for gap in bag.gaps]
+    lines += [f"{name}: {reason}: {count}" for reason, count in bag.counts.items()]
+    return lines + [f"{name}: {note}" for note in bag.notes]

@@ -1,0 +1,157 @@
+"""The paper's three learning problems, one function each: Eq. 6, Eq. 7 and Eq. 8.
+
+Sequences are time-major. None of these sees a task's reward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vmail_core.learners.config import Model
+from vmail_core.models import Discriminator, Latent, WorldModel
+from vmail_core.models.precision import widen
+
+
+def eq7_model_loss(
+    model: WorldModel, pixels: Tensor, action: Tensor, config: Model
+) -> tuple[Tensor, Latent, dict[str, Tensor]]:
+    """Eq. 7, negated: reconstruction error plus KL from belief to forward model.
+
+    Args:
+        model: the world model.
+        pixels: (L, B, 3, S, S) in [-0.5, 0.5].
+        action: (L, B, A); action[t] led to pixels[t].
+        config: weights of the terms.
+
+    Returns:
+        The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
+    """
+    embed = model.embed(pixels)
+    beliefs, (prior_mean, prior_std) = model.rssm.observe(embed, action)
+    shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
+    if config.decode_fraction < 1.0:
+        chosen = torch.randperm(len(shown), device=shown.device)[: max(1, round(config.decode_fraction * len(shown)))]
+        shown, features = shown[chosen], features[chosen]
+    # Unit-variance Gaussian likelihood summed over pixels, without its constant.
+    pixel_loss = 0.5 * (widen(model.decoder(features)) - shown).square().sum((-1, -2, -3)).mean()
+    kl = balanced_kl(beliefs, prior_mean, prior_std, config.kl_balance)
+    loss = config.pixel_scale * pixel_loss + config.kl_scale * kl.clamp(min=config.free_nats)
+    return loss, beliefs, {"model_loss": loss, "pixel_loss": pixel_loss, "kl": kl}
+
+
+def gaussian_kl(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor) -> Tensor:
+    """KL between diagonal Gaussians in nats, summed over the last dimension."""
+    ratio = (std / other_std).square()
+    distance = ((mean - other_mean) / other_std).square()
+    return 0.5 * (ratio + distance - 1.0 - ratio.log()).sum(-1)
+
+
+def balanced_kl(beliefs: Latent, prior_mean: Tensor, prior_std: Tensor, balance: float | None) -> Tensor:
+    """Mean KL from belief to prior; with `balance`, that share of its gradient goes to the prior (DreamerV2)."""
+    if balance is None:
+        return gaussian_kl(beliefs.mean, beliefs.std, prior_mean, prior_std).mean()
+    to_prior = gaussian_kl(beliefs.mean.detach(), beliefs.std.detach(), prior_mean, prior_std).mean()
+    to_belief = gaussian_kl(beliefs.mean, beliefs.std, prior_mean.detach(), prior_std.detach()).mean()
+    return balance * to_prior + (1.0 - balance) * to_belief
+
+
+def eq6_discriminator_loss(
+    discriminator: Discriminator, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Eq. 6: tell the expert's (z, a) from those that the policy imagines.
+
+    Args:
+        discriminator: D.
+        expert: features (N, F) and actions (N, A), without history.
+        agent: features (M, F) and actions (M, A), without history.
+
+    Returns:
+        The loss and the mean D of both sides.
+    """
+    expert_logit, agent_logit = discriminator(*expert), discriminator(*agent)
+    loss = F.softplus(-expert_logit).mean() + F.softplus(agent_logit).mean()
+    report = {
+        "discriminator_loss": loss,
+        "d_expert": expert_logit.sigmoid().mean(),
+        "d_agent": agent_logit.sigmoid().mean(),
+    }
+    return loss, report
+
+
+def parameter_penalty(discriminator: Discriminator, expert: tuple[Tensor, Tensor]) -> Tensor:
+    """(norm of the parameters' gradient of the mean logit - 1) squared, as in the published code."""
+    mean_logit = discriminator(*expert).mean()
+    gradients = torch.autograd.grad(mean_logit, list(discriminator.parameters()), create_graph=True)
+    return (torch.cat([g.flatten() for g in gradients]).norm() - 1.0).square()
+
+
+def input_penalty(discriminator: Discriminator, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]) -> Tensor:
+    """Gradient penalty on inputs between expert and agent (Gulrajani et al. 2017), used by DAC and later work."""
+    count = min(len(expert[0]), len(agent[0]))
+    mix = torch.rand(count, 1, device=expert[0].device)
+    chosen = torch.randperm(len(agent[0]), device=expert[0].device)[:count]
+    inputs = [
+        (mix * e[:count] + (1.0 - mix) * a[chosen]).detach().requires_grad_()
+        for e, a in zip(expert, agent, strict=True)
+    ]
+    gradients = torch.autograd.grad(discriminator(*inputs).sum(), inputs, create_graph=True)
+    return (torch.cat(gradients, -1).norm(dim=-1) - 1.0).square().mean()
+
+
+def imitation_reward(logit: Tensor, kind: str) -> Tensor:
+    """The policy's reward from D's logit: log D (Eq. 8), D (published code) or the logit itself (DAC)."""
+    if kind == "log_d":
+        return F.logsigmoid(logit)
+    return logit.sigmoid() if kind == "d" else logit
+
+
+def lambda_returns(reward: Tensor, value: Tensor, discount: float, trace: float) -> Tensor:
+    """TD(lambda) targets: reward (H, N), value (H + 1, N) of the states before and after, to (H, N)."""
+    target, targets = value[-1], []
+    for t in reversed(range(len(reward))):
+        target = reward[t] + discount * ((1.0 - trace) * value[t + 1] + trace * target)
+        targets.append(target)
+    return torch.stack(targets[::-1])
+
+
+def eq8_policy_return(
+    reward: Tensor, value: Tensor | None, discount: float, trace: float
+) -> tuple[Tensor, dict[str, Any]]:
+    """Eq. 8: discounted imitation reward over the imagined horizon plus, with `value`, what follows it.
+
+    Args:
+        reward: (H, N) imitation rewards of imagined steps.
+        value: (H + 1, N) critic's values, or None for the published claw and DMC setting without bootstrap.
+        discount: gamma.
+        trace: lambda; 1 is Eq. 8 to the letter, less trades bias for variance.
+
+    Returns:
+        Returns (H, N) from every imagined step on, differentiable through model and discriminator.
+    """
+    if value is None:
+        value, trace = torch.zeros_like(torch.cat([reward, reward[:1]])), 1.0
+    returns = lambda_returns(reward, value, discount, trace)
+    return returns, {"imagined_reward": reward.mean(), "imagined_return": returns[0].mean()}
+
+
+def advantage_weights(reward: Tensor, value: Tensor, discount: float, trace: float, temperature: float) -> Tensor:
+    """How much each real step is worth copying: exp(advantage / temperature), mean 1 (AWR, Peng et al. 2019).
+
+    Args:
+        reward: (T, N) imitation rewards of real steps.
+        value: (T + 1, N) critic's values around them.
+        discount: gamma.
+        trace: lambda.
+        temperature: in standard deviations of the advantage; small copies only the best.
+
+    Returns:
+        Weights (T, N), at most 20 times the mean before scaling.
+    """
+    advantage = lambda_returns(reward, value, discount, trace) - value[:-1]
+    scaled = (advantage - advantage.mean()) / (temperature * advantage.std().clamp(min=1e-6))
+    weights = scaled.clamp(max=3.0).exp()
+    return weights / weights.mean()

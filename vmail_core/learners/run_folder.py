@@ -1,0 +1,180 @@
+"""A run on disk: config, provenance, metrics (JSONL and TensorBoard), checkpoints, practice and videos.
+
+    run/config.yaml  run.json  metrics.jsonl  events…  checkpoint/  practice/  videos/
+
+Checkpoints are safetensors and JSON. They are written beside the last one and renamed, so a kill at any
+moment leaves one that is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch.utils.tensorboard import SummaryWriter
+
+from vmail_core.learners.config import Config, config_from_dict
+from vmail_core.learners.vmail import VMAIL
+from vmail_core.provenance import git_commit, machine
+
+
+class RunFolder:
+    """Reads and writes one run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` may exist (a run to resume) or not."""
+        self.path = path
+        self._writer: SummaryWriter | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.yaml").is_file()
+
+    @property
+    def practice(self) -> Path:
+        """Where the episodes of practice are kept."""
+        return self.path / "practice"
+
+    @property
+    def videos(self) -> Path:
+        """Where videos of evaluations are kept."""
+        return self.path / "videos"
+
+    def begin(self, config: Config, demos: list[str]) -> None:
+        """Make the folder and write down what this run is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "commit": git_commit(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": machine(),
+            "demos": demos,
+        }
+        write_text(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
+        write_text(self.path / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+
+    def config(self) -> Config:
+        """The run's config.
+
+        Raises:
+            FileNotFoundError: no run here.
+        """
+        if not self.exists:
+            raise FileNotFoundError(f"no run at {self.path}: it holds no config.yaml; start one with `vmail train`")
+        return config_from_dict(yaml.safe_load((self.path / "config.yaml").read_text()))
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Append metrics of an update, to metrics.jsonl and TensorBoard."""
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.path))
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"update": step, **values}) + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All metrics so far. A line cut off by a kill is left out."""
+        path, rows = self.path / "metrics.jsonl", []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics later than `step`, which a resumed run will write again."""
+        rows = [row for row in self.metrics() if row["update"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def save_checkpoint(self, learner: VMAIL, state: dict[str, Any], rng: np.random.Generator) -> None:
+        """Write networks, optimisers, random states and `state` (plain JSON data), whole or not at all."""
+        new, old = self.path / "checkpoint.new", self.path / "checkpoint"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        networks = {name: tensor.contiguous() for name, tensor in learner.state_dict().items()}
+        save_file(networks, new / "networks.safetensors")
+        save_file({**optimiser_tensors(learner), "rng": torch.get_rng_state()}, new / "optimisers.safetensors")
+        (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
+        replaced = self.path / "checkpoint.old"
+        shutil.rmtree(replaced, ignore_errors=True)
+        if old.exists():
+            old.rename(replaced)
+        new.rename(old)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def checkpoint(self) -> Path | None:
+        """The folder of the last whole checkpoint, if there is one."""
+        for name in ("checkpoint", "checkpoint.old"):
+            if (self.path / name / "state.json").is_file():
+                return self.path / name
+        return None
+
+    def load_networks(self, learner: VMAIL) -> None:
+        """Load the last checkpoint's networks.
+
+        Raises:
+            FileNotFoundError: this run has no checkpoint yet.
+            ValueError: the checkpoint does not fit the config, or is damaged.
+        """
+        folder = self.checkpoint()
+        if folder is None:
+            raise FileNotFoundError(f"{self.path} has no checkpoint yet; let `vmail train` run a little longer")
+        try:
+            learner.load_state_dict(load_file(folder / "networks.safetensors"))
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"{folder}/networks.safetensors does not fit the run's config: {error}") from error
+
+    def load_checkpoint(self, learner: VMAIL, rng: np.random.Generator) -> dict[str, Any]:
+        """Restore everything that `save_checkpoint` wrote; returns its `state`."""
+        self.load_networks(learner)
+        folder = self.checkpoint()
+        assert folder is not None
+        tensors = load_file(folder / "optimisers.safetensors")
+        torch.set_rng_state(tensors.pop("rng"))
+        restore_optimisers(learner, tensors)
+        state = json.loads((folder / "state.json").read_text())
+        rng.bit_generator.state = state.pop("numpy_rng")
+        return state
+
+
+def optimiser_tensors(learner: VMAIL) -> dict[str, torch.Tensor]:
+    """Adam's moments and step counts by "optimiser.parameter.moment"."""
+    return {
+        f"{name}.{index}.{key}": value.contiguous()
+        for name, optimiser in learner.optimisers.items()
+        for index, moments in optimiser.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+
+
+def restore_optimisers(learner: VMAIL, tensors: dict[str, torch.Tensor]) -> None:
+    """Inverse of `optimiser_tensors`."""
+    for name, optimiser in learner.optimisers.items():
+        plain = optimiser.state_dict()
+        for key, value in tensors.items():
+            owner, index, moment = key.split(".")
+            if owner == name:
+                plain["state"].setdefault(int(index), {})[moment] = value
+        optimiser.load_state_dict(plain)
+        for parameter, moments in optimiser.state.items():
+            for moment, value in moments.items():
+                if value.shape == parameter.shape:
+                    # Fused Adam walks memory: the moments must lie as the parameter does (channels_last).
+                    moments[moment] = torch.empty_like(parameter).copy_(value)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,222 @@
+"""The loop of Algorithm 1: collect, then learn from demonstrations and practice, until done.
+
+Killed at any moment, it goes on from its last checkpoint when called again on the same folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+
+from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.frames import resize_frame
+from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count
+from vmail_core.episodes.store import list_episodes, read_episode, write_episode
+from vmail_core.learners.acting import FilteringPolicy
+from vmail_core.learners.collect import VisualEnv, rollout
+from vmail_core.learners.config import Config
+from vmail_core.learners.evaluate import evaluate, summarise
+from vmail_core.learners.run_folder import RunFolder
+from vmail_core.learners.vmail import VMAIL
+
+PRACTICE_SEED = 1_000_000
+VIDEO_PIXELS = 240
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands; what a checkpoint's state.json holds."""
+
+    update: int = 0
+    episodes: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """One run of Algorithm 1 in a folder."""
+
+    def __init__(
+        self,
+        config: Config,
+        demos: Sequence[Episode],
+        env: VisualEnv,
+        folder: str | Path,
+        report: Callable[[Progress, dict[str, float]], None] | None = None,
+    ) -> None:
+        """Begin a run in `folder`, or go on with the one that is there.
+
+        Args:
+            config: all choices; a folder begun with others is refused.
+            demos: the expert's episodes, at any picture size.
+            env: where the policy practises, with pictures of the model's size.
+            folder: the run's folder.
+            report: called with progress and metrics about once a second of updates.
+
+        Raises:
+            ValueError: no demonstrations, or the folder holds a run with another config.
+        """
+        if not demos:
+            raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
+        self.config, self.env, self.report = config, env, report
+        self.progress = Progress()
+        self.stage = "learning"  # what it does now, for a display: learning, practising, evaluating or saving
+        self._stopping = False
+        self.folder = RunFolder(Path(folder))
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        torch.manual_seed(config.train.seed)
+        self.rng = np.random.default_rng(config.train.seed)
+        self.demos = Replay(config.train.length, from_start=config.train.from_start)
+        self.practice = Replay(config.train.length, config.train.capacity, config.train.from_start)
+        for demo in demos:
+            self.demos.add(at_size(demo, config.model.image_size))
+        self.learner = VMAIL(config, env.action_size)
+        self.expert_return = float(np.mean([demo.provenance.get("score", {}).get("radians", np.nan) for demo in demos]))
+        self._resume_or_begin(demos)
+
+    def _resume_or_begin(self, demos: Sequence[Episode]) -> None:
+        if not self.folder.exists:
+            self.folder.begin(self.config, [demo_name(demo) for demo in demos])
+            return
+        if self.folder.config() != self.config:
+            raise ValueError(f"{self.folder.path} holds a run with another config; choose another folder or remove it")
+        if self.folder.checkpoint() is None:
+            return
+        self.progress = Progress(**self.folder.load_checkpoint(self.learner, self.rng))
+        self.folder.forget_after(self.progress.update)
+        practised = list_episodes(self.folder.practice) if self.folder.practice.is_dir() else []
+        for index, path in enumerate(practised):
+            if index < self.progress.episodes:
+                self.practice.add(read_episode(path))
+            else:
+                path.unlink()  # collected after the checkpoint: it will be collected again
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has used its updates or its time."""
+        train = self.config.train
+        out_of_time = train.minutes is not None and self.progress.seconds >= 60.0 * train.minutes
+        return self.progress.update >= train.updates or out_of_time
+
+    def stop(self) -> None:
+        """End `run` soon: after the updates in progress, with a checkpoint to go on from. Safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Algorithm 1, to the end of the run's updates or time, or until `stop`."""
+        saved = time.monotonic()
+        while not (self.done or self._stopping):
+            self.advance()
+            if time.monotonic() - saved > 60.0 * self.config.train.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def advance(self) -> None:
+        """One turn of Algorithm 1's outer loop: an episode if one is due, then updates; at times an evaluation."""
+        train, before = self.config.train, self.progress.update
+        began = time.monotonic()
+        metrics = self._collect() if self._episode_is_due() else {}
+        metrics |= self._learn(min(train.updates_per_episode, train.updates - before))
+        self.progress.seconds += time.monotonic() - began
+        if self.progress.update // train.eval_every > before // train.eval_every or self.done:
+            metrics |= self.evaluate()  # for people to see: it costs the learner no time
+        self._log(metrics)
+
+    def _episode_is_due(self) -> bool:
+        train = self.config.train
+        practised = self.progress.update - train.pretrain_updates
+        return (
+            practised >= 0 and self.progress.episodes <= train.prefill_episodes + practised // train.updates_per_episode
+        )
+
+    def _collect(self) -> dict[str, float]:
+        """Lines 4 to 9: one episode of practice."""
+        self.stage = "practising"
+        policy = FilteringPolicy(self.learner.model, self.learner.actor, self.config.policy.exploration, self.rng)
+        seed = PRACTICE_SEED + 10_000 * self.config.train.seed + self.progress.episodes
+        episode, score = rollout(policy, self.env, seed, {"source": "practice", "task": self.config.task})
+        write_episode(self.folder.practice, episode, f"practice_{self.progress.episodes:06d}")
+        self.practice.add(episode)
+        self.progress.episodes += 1
+        self.progress.env_steps += episode.steps
+        return {f"practice_{name}": value for name, value in score.items()}
+
+    def _learn(self, updates: int) -> dict[str, float]:
+        """Lines 10 to 19, `updates` times; returns the mean of each metric."""
+        self.stage = "learning"
+        train = self.config.train
+        totals: dict[str, torch.Tensor] = {}
+        for _ in range(updates):
+            demo_count = self._demo_count()
+            image, action = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
+            try:
+                metrics = self.learner.update(image, action, demo_count)
+            except FloatingPointError as error:
+                where = f"{self.folder.path}, update {self.progress.update + 1}"
+                raise FloatingPointError(f"{where}: {error}; lower its learning rate and start again") from error
+            for name, value in metrics.items():
+                totals[name] = totals.get(name, torch.zeros(())) + value
+            self.progress.update += 1
+        return {name: float(total) / updates for name, total in totals.items()}
+
+    def _demo_count(self) -> int:
+        """Chunks of a batch that the expert made: the first ones, and all that D's expert side is drawn from."""
+        train = self.config.train
+        if len(self.practice) == 0:
+            return train.batch
+        if train.demo_fraction is None:
+            return shared_demo_count(self.demos, self.practice, train.batch)
+        return max(1, round(train.batch * train.demo_fraction))
+
+    def evaluate(self) -> dict[str, float]:
+        """Score the deterministic policy; a video of its first start goes to the run's folder."""
+        self.stage = "evaluating"
+        policy = FilteringPolicy(self.learner.model, self.learner.actor)
+        frames: list[np.ndarray] = []
+
+        def watch(episode: int, env: VisualEnv) -> None:
+            if episode == 0:
+                frames.append(env.large_picture(VIDEO_PIXELS))
+
+        scores = evaluate(policy, self.env, self.config.train.eval_episodes, watch=watch)
+        video = self.folder.videos / f"update_{self.progress.update:07d}.mp4"
+        write_video(video, frames, 1.0 / self.env.control_period)
+        return summarise(scores)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        rate = {"seconds": self.progress.seconds, "env_steps": float(self.progress.env_steps)}
+        self.folder.log(self.progress.update, metrics | rate)
+        if self.report is not None:
+            self.report(self.progress, metrics)
+
+    def save(self) -> None:
+        """Write a checkpoint that `run` on the same folder goes on from."""
+        self.stage = "saving"
+        self.folder.save_checkpoint(self.learner, dataclasses.asdict(self.progress), self.rng)
+
+
+def demo_name(demo: Episode) -> str:
+    """What a run's notes call a demonstration: its bag, or the seed of its start."""
+    notes = demo.provenance
+    return str(notes.get("bag") or f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}")
+
+
+def at_size(episode: Episode, size: int) -> Episode:
+    """The episode with its pictures at (size, size)."""
+    if episode.image.shape[1:3] == (size, size):
+        return episode
+    return dataclasses.replace(episode, image=np.stack([resize_frame(image, (size, size)) for image in episode.image]))
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:
+    """Frames (H, W, 3) uint8 to an MP4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    iio.imwrite(path, np.stack([np.ascontiguousarray(f) for f in frames]), fps=rate, codec="libx264", plugin="pyav")

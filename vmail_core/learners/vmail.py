@@ -1,0 +1,203 @@
+"""V-MAIL: the update of Algorithm 1, lines 11 to 19.
+
+One call of `VMAIL.update` learns the model (Eq. 7), the discriminator (Eq. 6), then policy and critic (Eq. 8)
+from one batch. The loop around it is in `train.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vmail_core.learners import equations as eq
+from vmail_core.learners.config import Config
+from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+
+
+class VMAIL(nn.Module):
+    """World model, discriminator, actor and critic with their optimisers."""
+
+    def __init__(self, config: Config, action_size: int, device: str = "cpu") -> None:
+        """Build all networks from `config` on `device`."""
+        super().__init__()
+        self.config, self.action_size = config, action_size
+        m, d, p = config.model, config.discriminator, config.policy
+        self.model = WorldModel(
+            m.image_size, action_size, m.depth, m.deter, m.stoch, m.hidden, m.min_std, m.norm, m.vision
+        )
+        size = self.model.feature_size
+        self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
+        self.actor = Actor(size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
+        self.critic = Critic(size, p.units, p.critic_layers, p.norm)
+        self.to(device)
+        self.device = torch.device(device)
+        self._reduced = wants_bfloat16(config.train.precision, self.device)
+        for parameter in self.model.parameters():
+            if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        self.optimisers = {
+            "model": self._adam(self.model, m.learning_rate),
+            "discriminator": self._adam(self.discriminator, d.learning_rate),
+            "actor": self._adam(self.actor, p.learning_rate),
+            "critic": self._adam(self.critic, p.learning_rate),
+        }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
+
+    def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), learning_rate, eps=1e-7, fused=True)
+
+    def update(self, image: np.ndarray, action: np.ndarray, demo_count: int) -> dict[str, Tensor]:
+        """One update from chunks whose first `demo_count` are demonstrations.
+
+        Args:
+            image: (L, B, S, S, 3) uint8.
+            action: (L, B, A) float32; action[t] led to image[t].
+            demo_count: how many of the B chunks the expert made.
+
+        Returns:
+            Named scalars.
+        """
+        assert image.dtype == np.uint8 and action.dtype == np.float32, (image.dtype, action.dtype)
+        actions = torch.from_numpy(action).to(self.device)
+        pixels = preprocess(torch.from_numpy(image).to(self.device))
+        beliefs, report = self.learn_model(pixels, actions)
+        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
+        practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
+        report |= self.learn_behaviour(self._starts(beliefs), expert, practice)
+        return report
+
+    def learn_model(self, pixels: Tensor, action: Tensor) -> tuple[Latent, dict[str, Tensor]]:
+        """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
+        with self._autocast():
+            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, self.config.model)
+        self._step("model", loss, self.model.parameters())
+        return beliefs.detach(), {name: value.detach() for name, value in report.items()}
+
+    def learn_behaviour(
+        self, starts: Latent, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
+        if not self.config.policy.imitation:
+            return self._clone(expert)
+        with frozen(self.model, self.discriminator, self.critic), self._autocast():
+            features, actions = self.imagine(starts)
+        agent = (features[:-1].detach().flatten(0, 1), actions.detach().flatten(0, 1))
+        report = self._learn_discriminator(expert, agent)
+        report |= self._learn_policy(features, actions, expert, practice)
+        return {name: value.detach() for name, value in report.items()}
+
+    def _starts(self, beliefs: Latent) -> Latent:
+        """Every belief but the last of each chunk, or a random `imagine_from` of them."""
+        starts = Latent(*(part[:-1] for part in beliefs)).flatten()
+        wanted, have = self.config.policy.imagine_from, len(starts.deter)
+        if wanted is None or wanted >= have:
+            return starts
+        return starts.select(torch.randperm(have, device=self.device)[:wanted])
+
+    def imagine(self, starts: Latent) -> tuple[Tensor, Tensor]:
+        """Line 17: roll the policy out in the forward model.
+
+        Returns features (H + 1, N, F) and actions (H, N, A): action[t] is taken in feature[t]. The policy's input
+        is cut from its history, so gradients reach it through its actions' consequences alone.
+        """
+        state, features, actions = starts, [starts.feature], []
+        for _ in range(self.config.policy.horizon):
+            action = self.actor(state.feature.detach())
+            state = self.model.rssm.imagine_step(state, action)
+            features.append(state.feature)
+            actions.append(action)
+        return torch.stack(features), torch.stack(actions)
+
+    def _learn_discriminator(self, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        config = self.config.discriminator
+        if config.input_noise:
+            expert, agent = self._noisy(expert), self._noisy(agent)
+        loss, report = eq.eq6_discriminator_loss(self.discriminator, expert, agent)
+        if config.penalty == "parameters":
+            loss = loss + config.penalty_weight * eq.parameter_penalty(self.discriminator, expert)
+        elif config.penalty == "input":
+            loss = loss + config.penalty_weight * eq.input_penalty(self.discriminator, expert, agent)
+        self._step("discriminator", loss, self.discriminator.parameters())
+        return report
+
+    def _noisy(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        feature, action = pair
+        return feature, action + self.config.discriminator.input_noise * torch.randn_like(action)
+
+    def _learn_policy(
+        self, features: Tensor, actions: Tensor, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        config = self.config.policy
+        with frozen(self.discriminator, self.critic), self._autocast():
+            reward = eq.imitation_reward(self.discriminator(features[:-1], actions), config.reward)
+            value = self.critic(features) if config.bootstrap else None
+            returns, report = eq.eq8_policy_return(reward, value, config.discount, config.trace)
+        loss = -config.imitation * returns.mean()
+        if config.cloning:
+            report["cloning_loss"] = self._cloning_loss(expert)
+            loss = loss + config.cloning * report["cloning_loss"]
+        if config.self_imitation and practice[1].numel():
+            report["self_imitation_loss"] = self._self_imitation_loss(*practice)
+            loss = loss + config.self_imitation * report["self_imitation_loss"]
+        self._step("actor", loss, self.actor.parameters())
+        if config.bootstrap:
+            critic_loss = 0.5 * (self.critic(features[:-1].detach()) - returns.detach()).square().mean()
+            self._step("critic", critic_loss, self.critic.parameters())
+            report["critic_loss"] = critic_loss
+        return report | {"actor_loss": loss}
+
+    def _cloning_loss(self, expert: tuple[Tensor, Tensor]) -> Tensor:
+        """Squared distance of the policy's sampled actions from the expert's on the same beliefs."""
+        return (self.actor(expert[0]) - expert[1]).square().sum(-1).mean()
+
+    def _self_imitation_loss(self, feature: Tensor, action: Tensor) -> Tensor:
+        """Cloning of own practice, beliefs (L, N, F) and the actions (L - 1, N, A) between them, by advantage."""
+        config = self.config.policy
+        with torch.no_grad():
+            reward = eq.imitation_reward(self.discriminator(feature[:-1], action), config.reward)
+            value, temperature = self.critic(feature), config.self_imitation_temperature
+            weight = eq.advantage_weights(reward, value, config.discount, config.trace, temperature)
+        return (weight * (self.actor(feature[:-1]) - action).square().sum(-1)).mean()
+
+    def _clone(self, expert: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """The latent-cloning control: the policy copies the expert on beliefs, nothing is imagined."""
+        loss = self._cloning_loss(expert)
+        self._step("actor", loss, self.actor.parameters())
+        return {"cloning_loss": loss.detach()}
+
+    def _step(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(list(parameters), self.config.train.gradient_clip)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
+        optimiser.step()
+
+
+def wants_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether matrix products run in bfloat16: as asked, or with "auto" where the processor has them in hardware."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Gradients flow through `modules` but not into them: their weights cost no backward pass."""
+    parameters = [p for module in modules for p in module.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

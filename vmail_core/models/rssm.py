@@ -1,0 +1,125 @@
+"""Recurrent state-space model (Hafner et al. 2019): the belief q and the forward model T of Eq. 7.
+
+A latent state z is a deterministic memory and a Gaussian sample. Sequences are time-major: (L, B, ...).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vmail_core.models.precision import widen
+
+
+class Latent(NamedTuple):
+    """A latent state, or a sequence of them; (..., D) deter and (..., Z) stoch, mean, std."""
+
+    deter: Tensor
+    stoch: Tensor
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def feature(self) -> Tensor:
+        """What heads see: (..., Z + D)."""
+        return torch.cat([self.stoch, self.deter], -1)
+
+    def detach(self) -> Latent:
+        """The same values without their history."""
+        return Latent(*(part.detach() for part in self))
+
+    def flatten(self) -> Latent:
+        """Merge all leading dimensions into one batch."""
+        return Latent(*(part.reshape(-1, part.shape[-1]) for part in self))
+
+    def select(self, index: Tensor) -> Latent:
+        """Rows of a flat batch."""
+        return Latent(*(part[index] for part in self))
+
+
+class RSSM(nn.Module):
+    """Deterministic GRU memory (D) and Gaussian stochastic state (Z)."""
+
+    def __init__(
+        self, action_size: int, embed_size: int, deter: int, stoch: int, hidden: int, min_std: float, norm: bool = False
+    ) -> None:
+        """Sizes as in Dreamer; `norm` puts LayerNorm before the hidden activations."""
+        super().__init__()
+        self.deter_size, self.stoch_size, self.min_std = deter, stoch, min_std
+        self.embed_in = nn.Linear(stoch + action_size, hidden)
+        self.cell = nn.GRUCell(hidden, deter)
+        self.prior_hidden = nn.Linear(deter, hidden)
+        self.prior_out = nn.Linear(hidden, 2 * stoch)
+        # The posterior's first layer is split in two, so that the image's half is computed for all times at once.
+        self.posterior_deter = nn.Linear(deter, hidden)
+        self.posterior_embed = nn.Linear(embed_size, hidden, bias=False)
+        self.posterior_out = nn.Linear(hidden, 2 * stoch)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) if norm else nn.Identity() for _ in range(3))
+
+    @property
+    def feature_size(self) -> int:
+        """Length of `Latent.feature`."""
+        return self.deter_size + self.stoch_size
+
+    def initial(self, batch: int) -> Latent:
+        """The empty belief that every chunk starts from: zeros."""
+        deter = self.cell.weight_hh.new_zeros(batch, self.deter_size)
+        stoch = self.cell.weight_hh.new_zeros(batch, self.stoch_size)
+        return Latent(deter, stoch, stoch, torch.ones_like(stoch))
+
+    def remember(self, previous: Latent, action: Tensor) -> Tensor:
+        """The next memory (B, D) after `action` (B, A) in `previous`."""
+        hidden = F.elu(self.norms[0](self.embed_in(torch.cat([previous.stoch, action], -1))))
+        return gru_step(self.cell, hidden, previous.deter)
+
+    def prior(self, deter: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std of the forward model T(z_t | z_{t-1}, a_{t-1}) from the memory (..., D)."""
+        return self._gaussian(self.prior_out(F.elu(self.norms[1](self.prior_hidden(deter)))))
+
+    def posterior(self, deter: Tensor, projected_embed: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and std of the belief q(z_t | x_t, z_{t-1}, a_{t-1}); `projected_embed` comes from `posterior_embed`."""
+        return self._gaussian(self.posterior_out(F.elu(self.norms[2](self.posterior_deter(deter) + projected_embed))))
+
+    def _gaussian(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw_std = widen(raw).chunk(2, -1)
+        return mean, F.softplus(raw_std) + self.min_std
+
+    def imagine_step(self, previous: Latent, action: Tensor) -> Latent:
+        """One step of the forward model, sampled with gradients through the sample."""
+        deter = self.remember(previous, action)
+        mean, std = self.prior(deter)
+        return Latent(deter, mean + std * torch.randn_like(std), mean, std)
+
+    def filter_step(self, previous: Latent, action: Tensor, embed: Tensor, sample: bool = True) -> Latent:
+        """One step of the belief: `action` (B, A) led to the image with embedding `embed` (B, E)."""
+        deter = self.remember(previous, action)
+        mean, std = self.posterior(deter, self.posterior_embed(embed))
+        return Latent(deter, mean + std * torch.randn_like(std) if sample else mean, mean, std)
+
+    def observe(self, embed: Tensor, action: Tensor) -> tuple[Latent, tuple[Tensor, Tensor]]:
+        """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and the prior's mean and std."""
+        length, batch = action.shape[:2]
+        projected = self.posterior_embed(embed)
+        noise = torch.randn(length, batch, self.stoch_size, device=action.device, dtype=action.dtype)
+        state = self.initial(batch)
+        states = []
+        for t in range(length):
+            deter = self.remember(state, action[t])
+            mean, std = self.posterior(deter, projected[t])
+            state = Latent(deter, mean + std * noise[t], mean, std)
+            states.append(state)
+        beliefs = Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
+        return beliefs, self.prior(beliefs.deter)
+
+
+def gru_step(cell: nn.GRUCell, inputs: Tensor, memory: Tensor) -> Tensor:
+    """`cell(inputs, memory)`, with its matrix products in the precision of autocast and the memory in float32."""
+    reset_in, update_in, new_in = widen(F.linear(inputs, cell.weight_ih, cell.bias_ih)).chunk(3, -1)
+    reset_mem, update_mem, new_mem = widen(F.linear(memory, cell.weight_hh, cell.bias_hh)).chunk(3, -1)
+    reset = torch.sigmoid(reset_in + reset_mem)
+    update = torch.sigmoid(update_in + update_mem)
+    candidate = torch.tanh(new_in + reset * new_mem)
+    return candidate + update * (memory - candidate)

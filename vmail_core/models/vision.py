@@ -1,0 +1,128 @@
+"""Image encoders and decoders at 32, 64 and 128 pixels.
+
+`Encoder` and `Decoder` are the convolutional stacks of Dreamer (Hafner et al. 2020), which the paper uses.
+`PatchEncoder` and `PatchDecoder` do the same job for a CPU: patches of 4 pixels go in and come out in one
+matrix product each, and no transposed convolution, slow there, is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+# Stride-2 kernels that lead from the image to a 2x2 map, and from a 1x1 map back to the image.
+ENCODER_KERNELS: dict[int, tuple[int, ...]] = {32: (4, 4, 4), 64: (4, 4, 4, 4), 128: (4, 4, 4, 4, 4)}
+DECODER_KERNELS: dict[int, tuple[int, ...]] = {32: (5, 5, 8), 64: (5, 5, 6, 6), 128: (5, 5, 6, 5, 4)}
+
+
+def preprocess(image: Tensor) -> Tensor:
+    """(..., H, W, 3) uint8 to (..., 3, H, W) float32 in [-0.5, 0.5]."""
+    assert image.dtype == torch.uint8, image.dtype
+    return image.movedim(-1, -3).float() / 255.0 - 0.5
+
+
+PATCH = 4  # side of the patches that PatchEncoder reads and PatchDecoder writes
+SMALLEST_MAP = 4  # side of the map between the patch stacks and the latent state
+
+
+def make_vision(kind: str, image_size: int, depth: int) -> tuple[nn.Module, int, Callable[[int], nn.Module]]:
+    """An encoder, the size of its embedding, and a function that makes the decoder for a feature size.
+
+    Args:
+        kind: "dreamer" or "patch".
+        image_size: 32, 64 or 128.
+        depth: channels of the first layer.
+    """
+    if image_size not in ENCODER_KERNELS:
+        raise ValueError(f"image_size={image_size}; the encoder knows {sorted(ENCODER_KERNELS)}")
+    if kind == "patch":
+        encoder = PatchEncoder(image_size, depth)
+        return encoder, encoder.embed_size, lambda size: PatchDecoder(image_size, depth, size)
+    dreamer = Encoder(image_size, depth)
+    return dreamer, dreamer.embed_size, lambda size: Decoder(image_size, depth, size)
+
+
+class Encoder(nn.Module):
+    """Image (N, 3, S, S) in [-0.5, 0.5] to embedding (N, E)."""
+
+    def __init__(self, image_size: int, depth: int) -> None:
+        """Channels double from `depth` with each layer."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels, size = 3, image_size
+        for i, kernel in enumerate(ENCODER_KERNELS[image_size]):
+            layers += [nn.Conv2d(channels, depth * 2**i, kernel, stride=2), nn.ReLU()]
+            channels, size = depth * 2**i, (size - kernel) // 2 + 1
+        self.convolutions = nn.Sequential(*layers)
+        self.embed_size = channels * size * size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed a batch of images."""
+        return self.convolutions(image).flatten(1)
+
+
+class Decoder(nn.Module):
+    """Feature (N, F) to the mean of the image, (N, 3, S, S) in [-0.5, 0.5]."""
+
+    def __init__(self, image_size: int, depth: int, feature_size: int) -> None:
+        """Mirror of the encoder with the transposed kernels of Dreamer."""
+        super().__init__()
+        kernels = DECODER_KERNELS[image_size]
+        self.embed = nn.Linear(feature_size, depth * 2 ** len(kernels) * 2)
+        channels = self.embed.out_features
+        layers: list[nn.Module] = []
+        for i, kernel in enumerate(kernels):
+            last = i == len(kernels) - 1
+            width = 3 if last else depth * 2 ** (len(kernels) - 2 - i)
+            layers.append(nn.ConvTranspose2d(channels, width, kernel, stride=2))
+            if not last:
+                layers.append(nn.ReLU())
+            channels = width
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Decode a batch of features."""
+        return self.convolutions(self.embed(feature)[:, :, None, None])
+
+
+class PatchEncoder(nn.Module):
+    """Image (N, 3, S, S) in [-0.5, 0.5] to embedding (N, E): patches, then stride-2 convolutions to 4x4."""
+
+    def __init__(self, image_size: int, depth: int) -> None:
+        """`depth` channels a patch, twice as many after that."""
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, depth, PATCH, stride=PATCH), nn.ReLU()]
+        channels, size = depth, image_size // PATCH
+        while size > SMALLEST_MAP:
+            layers += [nn.Conv2d(channels, 2 * depth, 4, stride=2, padding=1), nn.ReLU()]
+            channels, size = 2 * depth, size // 2
+        self.convolutions = nn.Sequential(*layers)
+        self.embed_size = channels * size * size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed a batch of images."""
+        return self.convolutions(image).flatten(1)
+
+
+class PatchDecoder(nn.Module):
+    """Feature (N, F) to the mean of the image, (N, 3, S, S) in [-0.5, 0.5]: the encoder's mirror."""
+
+    def __init__(self, image_size: int, depth: int, feature_size: int) -> None:
+        """Mirror of a PatchEncoder with the same `depth`."""
+        super().__init__()
+        self._channels = channels = 2 * depth
+        self.embed = nn.Linear(feature_size, channels * SMALLEST_MAP**2)
+        layers: list[nn.Module] = []
+        size = SMALLEST_MAP
+        while size < image_size // PATCH:
+            layers += [nn.Conv2d(channels, 4 * depth, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()]
+            channels, size = depth, 2 * size
+        layers += [nn.Conv2d(channels, 3 * PATCH**2, 1), nn.PixelShuffle(PATCH)]
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Decode a batch of features."""
+        maps = torch.relu(self.embed(feature)).unflatten(1, (self._channels, SMALLEST_MAP, SMALLEST_MAP))
+        return self.convolutions(maps)
