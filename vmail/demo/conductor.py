@@ -42,6 +42,8 @@ DISCOVERY_S = 1.0
 SETTLE_S = 0.5
 # After a commander stops, the driver takes up to 0.35 s to begin its hold; a new start waits for that.
 PAUSE_S = 0.6
+# A frame or command that is lost costs a policy a tick; it is counted. More of them are no episode.
+MAX_LOST = 3
 FINISHED = {"policy_runner": "finished", "teleop": "idle"}
 DRIVER_READY = ("no_command_yet", "command_too_old", "ok")
 
@@ -146,7 +148,8 @@ class Conductor:
         self._wait_trial(lambda: self._ran, START_TIMEOUT_S, "did not begin")
         seconds = steps * self._robot.control_period
         self._wait_trial(lambda: self._reason() == FINISHED[self.commander], 1.5 * seconds + 5.0, "did not finish")
-        self._wait_trial(lambda: self._has_last_frame(steps), 2.0, "has no frame after its last command")
+        self.spin(2.0 * self._robot.control_period)  # the driver's last message and the frame after it are on their way
+        self._wait_trial(self._has_last_frame, 2.0, "has no frame after its last command")
 
     def _wait_trial(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         def checked() -> bool:
@@ -160,22 +163,22 @@ class Conductor:
         except TimeoutError as error:
             raise TrialBroken(f"{error}{self._driver_says()}") from error
 
-    def _has_last_frame(self, steps: int) -> bool:
-        if len(self._sent) < steps:
-            return False
-        first = sorted(self._sent)[-steps]
-        return max(self._states, default=0) >= first + self._window(steps - 1)
-
-    def _window(self, steps: int) -> int:
-        """Nanoseconds from a first frame that hold `steps` more, with half a period to spare."""
-        return round((steps + 0.5) * self._robot.control_period * NS_PER_S)
+    def _has_last_frame(self) -> bool:
+        # Three quarters of a period, as the recorder has it: a frame may come a little early.
+        due = max(self._sent, default=0) + round(0.75 * self._robot.control_period * NS_PER_S)
+        return bool(self._sent) and max(self._states, default=0) >= due
 
     def _trial(self, seed: int, steps: int) -> Trial:
         # A runner that began anew while nodes were still finding each other has sent more than it counts.
         sent = sorted(self._sent)[-steps:]
-        stamps = sorted(s for s in self._states if sent[0] <= s <= sent[0] + self._window(steps))
-        if len(stamps) < steps:
-            raise TrialBroken(f"the twin's camera skipped {steps + 1 - len(stamps)} of {steps + 1} frames")
+        end = sent[0] + round((steps + 0.5) * self._robot.control_period * NS_PER_S)
+        stamps = sorted(stamp for stamp in self._states if sent[0] <= stamp <= end)
+        lost = 2 * steps + 1 - len(sent) - len(stamps)
+        if lost > MAX_LOST:
+            raise TrialBroken(
+                f"{len(sent)} of {steps} commands were sent, and {len(stamps)} of {steps + 1} frames came: the machine"
+                " could not keep up"
+            )
         messages = [self._states[stamp] for stamp in stamps]
         position = np.stack([positions_from_joint_state(message, self._names) for message in messages])
         velocity = np.stack([velocities_from_joint_state(message, self._names) for message in messages])

@@ -21,7 +21,7 @@ from vmail_core.provenance import git_commit, machine, versions
 from vmail_core.robot import RobotSpec
 
 PACKAGES = ("vmail", "torch", "onnxruntime", "mujoco", "dm_control", "dynamixel-sdk", "ros-rclpy", "rosbags")
-ROS, BARE = "ROS 2, servo bus, twin", "bare simulator"
+ROS, BARE = "through ROS", "bare simulator"
 
 
 def collect_figures(settings: Settings, bundle: Bundle, robot: RobotSpec, direction: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def summary(figures: Figures) -> str:
     head = figures["headline"]
     return (
         f"the policy turned {head['policy_radians']:.1f} rad of the expert's {head['expert_radians']:.1f}"
-        f" ({head['percent']:.0f} %)"
+        f" ({head['percent']:.0f}\u00a0%)"
     )
 
 
@@ -36,7 +36,7 @@ def opening(figures: Figures) -> str:
     cards = [
         (f"{head['policy_radians']:.1f} rad", f"turned by the policy, mean of {starts['count']} starts", "policy"),
         (f"{head['expert_radians']:.1f} rad", "turned by the expert from the same starts", "expert"),
-        (f"{head['percent']:.0f} %", "of the expert", ""),
+        (f"{head['percent']:.0f}\u00a0%", "of the expert", ""),
         (f"{latency['p99']:.1f} ms", "camera stamp to bus write, 99 in 100 commands", ""),
     ]
     boxes = "".join(
@@ -63,7 +63,7 @@ def videos(figures: Figures, sources: dict[str, str]) -> str:
         )
     return (
         "<h2>The same start, side by side</h2><p>Drawn again from the joint and valve angles that were recorded while"
-        " ROS ran, at their own pace.</p>" + "".join(blocks)
+        " ROS ran, at their own pace.</p>" + f'<div class="videos">{"".join(blocks)}</div>'
     )
 
 
@@ -91,15 +91,15 @@ def scores(figures: Figures) -> str:
     """Everyone's score on the same starts."""
     rows = [_score_row(score, score["name"] == "policy") for score in figures["scores"]]
     latent = _study_row(figures, "latent_cloning", figures["learning"]["demos"])
-    rows += [_summary_row("latent cloning", f"{figures['study']['source']}, other starts", latent)] if latent else []
+    rows += [_study_score("latent cloning", f"{figures['study']['source']}, other starts", latent)] if latent else []
     links = figures["chain"]
     loss = links["loss_percent"]
     verdict = "loses" if loss >= 0 else "gains"
     return f"""<h2>Scores</h2>
 <p>Radians turned in an episode, and V-MAIL's return, which alone misleads: holding still scores well and turns nothing.
 Every line has the same starts. Through ROS and the bus the policy turns {links["through_ros_radians"]:.1f} rad, in
-the bare simulator {links["bare_radians"]:.1f}: the chain {verdict} {abs(loss):.1f} %.</p>
-{_table(("", "where", "radians", "least", "most", "return"), rows)}"""
+the bare simulator {links["bare_radians"]:.1f}: the chain {verdict} {abs(loss):.1f}&nbsp;%.</p>
+{_table(("", "radians", "least", "most", "return"), rows)}"""
 
 
 def kicks(figures: Figures) -> str:
@@ -110,11 +110,11 @@ def kicks(figures: Figures) -> str:
     rows = []
     for score in figures["kicks"]:
         name, alone = score["name"], np.mean(plain[score["name"]]["radians"])
-        rows.append(_row([_text(name), _number(alone), *_spread(score)], name == "policy"))
+        rows.append(_row([_named(name), _number(alone), *_spread(score)], name == "policy"))
     return f"""<h2>Kicked</h2>
 <p>The same starts in the bare simulator, and once in each episode the valve is spun the wrong way while the claw's
 joints jump by up to 0.3 rad.</p>
-{_table(("", "radians, left alone", "radians, kicked", "least", "most", "return"), rows)}"""
+{_table(("", "alone", "kicked", "least", "most", "return"), rows)}"""
 
 
 def fewer_demos(figures: Figures) -> str:
@@ -122,25 +122,20 @@ def fewer_demos(figures: Figures) -> str:
     study = figures["study"]
     if study is None:
         return ""
-    rows = [
-        _row(
-            [
-                METHOD_NAMES[row["method"]],
-                str(row["demos"]),
-                str(row["seeds"]),
-                f"{row['minutes']:.0f}",
-                *(f"{row[key]:.1f}" for key in ("radians", "radians_min", "radians_max")),
-                f"{row['kicked']['radians']:.1f}",
-            ]
-        )
-        for row in study["rows"]
-    ]
-    heads = ("", "demos", "seeds", "minutes", "radians", "least", "most", "kicked")
+    counts = sorted({row["demos"] for row in study["rows"]}, reverse=True)
+    rows = []
+    for method in dict.fromkeys(row["method"] for row in study["rows"]):
+        found = {row["demos"]: row for row in study["rows"] if row["method"] == method}
+        some = next(iter(found.values()))
+        effort = f"{some['seeds']} seeds, {some['minutes']:.0f} min each"
+        rows.append(_row([_named(METHOD_NAMES[method], effort), *(_range(found.get(n)) for n in counts)]))
+        kicked = [_range(found[n]["kicked"] if n in found else None) for n in counts]
+        rows.append(_row([_named(METHOD_NAMES[method], "kicked"), *kicked]))
     return f"""<h2>With fewer demonstrations</h2>
 <p>Not measured by this run: these figures come from {_text(study["source"])}, made by benchmarks/claw_study.py at
 commit {_text(", ".join(study["commits"]))} on {_text("; ".join(study["machines"]))}.
-Bare simulator, ten starts a seed.</p>
-{_table(heads, rows)}"""
+Radians turned in the bare simulator: mean, then least and most, of ten starts a seed.</p>
+{_table(("", *(f"{n} demos" if n > 1 else "1 demo" for n in counts)), rows)}"""
 
 
 def latency(figures: Figures) -> str:
@@ -181,13 +176,23 @@ def _study_row(figures: Figures, method: str, demos: int) -> dict[str, Any] | No
 
 
 def _score_row(score: dict[str, Any], ours: bool) -> str:
-    where = f"<small>{_text(score['where'])}</small>"
-    return _row([_text(score["name"]), where, *_spread(score)], ours)
+    return _row([_named(score["name"], score["where"]), *_spread(score)], ours)
 
 
-def _summary_row(name: str, where: str, row: dict[str, Any]) -> str:
-    cells = [f"{row[key]:.1f}" for key in ("radians", "radians_min", "radians_max")] + [f"{row['return']:.0f}"]
-    return _row([name, f"<small>{_text(where)}</small>", *cells])
+def _study_score(name: str, where: str, row: dict[str, Any]) -> str:
+    cells = [_number(row[key]) for key in ("radians", "radians_min", "radians_max")]
+    return _row([_named(name, where), *cells, f"{row['return']:.0f}"])
+
+
+def _named(name: str, remark: str = "") -> str:
+    return _text(name) + (f"<small>{_text(remark)}</small>" if remark else "")
+
+
+def _range(row: dict[str, Any] | None) -> str:
+    """Mean, least and most; a dash where nothing was measured."""
+    if row is None:
+        return "–"
+    return f"{_number(row['radians'])}<small>{_number(row['radians_min'])} to {_number(row['radians_max'])}</small>"
 
 
 def _spread(score: dict[str, Any]) -> list[str]:

@@ -168,7 +168,7 @@ class Pipeline:
 
     def _trial_line(self, trial: Trial) -> str:
         number = trial.seed - self._settings.first_trial_seed + 1
-        again = f" (after {len(trial.repeated)} attempts that were not whole)" if trial.repeated else ""
+        again = f" (repeated: {trial.repeated[-1]})" if trial.repeated else ""
         return f"    start {number:>2}: turned {trial.radians(self._direction):5.1f} rad{again}"
 
     def _controls(self) -> None:

@@ -59,24 +59,19 @@ def learning_plot(learning: dict[str, Any], expert_radians: float) -> str:
     def draw(axes: Axes) -> None:
         curve = learning["curve"]
         minutes = [row["minutes"] for row in curve]
-        axes.axhline(expert_radians, color=EXPERT, linewidth=1.6, linestyle=(0, (5, 3)))
-        axes.annotate(
-            "expert", (0.0, expert_radians), (2, 3), textcoords="offset points", color=EXPERT, va="bottom", ha="left"
-        )
+        axes.axhline(expert_radians, color=EXPERT, linewidth=1.6, linestyle=(0, (5, 3)), label="expert, through ROS")
+        mean: dict[str, Any] = {"color": POLICY, "linewidth": 2.4, "marker": "o", "markersize": 4}
+        axes.plot(minutes, [row["radians"] for row in curve], label="policy, mean", **mean)
         if all(row["radians_min"] is not None for row in curve):
-            axes.plot(minutes, [row["radians_min"] for row in curve], color=POLICY, linewidth=1.2, alpha=0.6)
-            axes.annotate("worst start", (minutes[-1], curve[-1]["radians_min"]), (-4, -4), **_LABEL, va="top")
-        axes.plot(minutes, [row["radians"] for row in curve], color=POLICY, linewidth=2.4, marker="o", markersize=4)
-        axes.annotate("mean", (minutes[-1], curve[-1]["radians"]), (-4, 6), **_LABEL, va="bottom")
+            worst = [row["radians_min"] for row in curve]
+            axes.plot(minutes, worst, color=POLICY, linewidth=1.2, alpha=0.6, label="policy, worst start")
         axes.set_xlim(left=0.0)
-        axes.set_ylim(top=1.12 * max(expert_radians, *(row["radians"] for row in curve)))
+        axes.set_ylim(top=1.25 * max(expert_radians, *(row["radians"] for row in curve)))
+        axes.legend(loc="upper left", ncols=3, fontsize=11, handlelength=1.4, columnspacing=1.2)
         axes.set_xlabel("minutes of learning")
         axes.set_ylabel("turned in 8 s, rad")
 
     return _svg(draw, "Radians turned in evaluations, against minutes of learning")
-
-
-_LABEL: dict[str, Any] = {"textcoords": "offset points", "color": POLICY, "ha": "right"}
 
 
 def latency_plot(latency: dict[str, Any]) -> str:

@@ -94,7 +94,10 @@ def _record(conductor: Conductor, seed: int, steps: int) -> Path:
     conductor.start_commander()
     conductor.wait_finished(steps)
     closed = take / "metadata.yaml"
-    conductor.wait(closed.is_file, CLOSE_TIMEOUT_S, lambda: f"{take} was not finished")
+    try:
+        conductor.wait(closed.is_file, CLOSE_TIMEOUT_S, lambda: f"{take} was not finished")
+    except TimeoutError as error:  # it still waits for a command that was lost
+        raise TrialBroken(str(error)) from error
     return take
 
 

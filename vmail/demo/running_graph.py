@@ -49,16 +49,19 @@ def running(graph: str, given: dict[str, str], log: Path) -> Iterator[RunningGra
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vmail-") as folder, log.open("w") as output:
         running_graph = RunningGraph(Graph(load_graph(graph, given, Path(folder)), Path(folder), output), log)
-        failed: list[str] = []
+        known = False
         try:
             running_graph.graph.start()
             yield running_graph
             running_graph.require_alive()
+        except GraphFailed:
+            known = True
+            raise
         finally:
             with _signals_ignored():
                 failed = running_graph.graph.stop()
-    if failed:
-        raise GraphFailed(f"{', '.join(failed)} did not stop in order; see {log}")
+            if failed and not known:  # also when interrupted: nobody may then say that torque is off
+                raise GraphFailed(f"{', '.join(failed)} did not stop in order, torque may be on; see {log}")
 
 
 @contextlib.contextmanager

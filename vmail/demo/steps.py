@@ -66,8 +66,9 @@ class StepBook:
         self._path(step).unlink(missing_ok=True)
 
     def seconds(self) -> dict[str, float]:
-        """How long each step took, by name."""
-        return {path.stem: json.loads(path.read_text())["seconds"] for path in sorted(self._folder.glob("*.json"))}
+        """How long each step took, by name, in the order in which they were done."""
+        notes = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        return {path.stem: json.loads(path.read_text())["seconds"] for path in notes}
 
 
 def run_steps(

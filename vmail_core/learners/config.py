@@ -32,6 +32,7 @@ class Model:
     kl_scale: float = 1.0
     kl_balance: float | None = None  # share of the KL's gradient that trains the prior; None: plain KL
     pixel_scale: float = 1.0  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
+    action_scale: float = 0.0  # weight of predicting the expert's next action from the belief, which shapes the encoder
     decode_fraction: float = 1.0  # of a batch's frames that are reconstructed at each update, chosen at random
     learning_rate: float = 6e-4
 
@@ -68,6 +69,7 @@ class Policy:
     imagine_from: int | None = None  # start states per update; None: every posterior state
     imitation: float = 1.0  # weight of Eq. 8; 0 leaves cloning on latents, a control
     cloning: float = 0.0  # weight of the cloning term on expert latents
+    warm_start: int = 0  # updates of cloning alone before Eq. 6 and Eq. 8 begin
     self_imitation: float = 0.0  # weight of copying own practice where it went better than expected (by D)
     self_imitation_temperature: float = 0.5  # of the advantage, in standard deviations
     exploration: float = 0.3  # std of noise added to actions in practice

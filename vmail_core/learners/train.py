@@ -158,7 +158,7 @@ class Trainer:
             demo_count = self._demo_count()
             image, action = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
             try:
-                metrics = self.learner.update(image, action, demo_count)
+                metrics = self.learner.update(image, action, demo_count, self._warming_up)
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
                 raise FloatingPointError(f"{where}: {error}; lower its learning rate and start again") from error
@@ -166,6 +166,10 @@ class Trainer:
                 totals[name] = totals.get(name, torch.zeros(())) + value
             self.progress.update += 1
         return {name: float(total) / updates for name, total in totals.items()}
+
+    @property
+    def _warming_up(self) -> bool:
+        return self.progress.update < self.config.policy.warm_start
 
     def _demo_count(self) -> int:
         """Chunks of a batch that the expert made: the first ones, and all that D's expert side is drawn from."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+from vmail_core.models.precision import widen
 
 
 class VMAIL(nn.Module):
@@ -52,13 +53,16 @@ class VMAIL(nn.Module):
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), learning_rate, eps=1e-7, fused=True)
 
-    def update(self, image: np.ndarray, action: np.ndarray, demo_count: int) -> dict[str, Tensor]:
+    def update(
+        self, image: np.ndarray, action: np.ndarray, demo_count: int, cloning_only: bool = False
+    ) -> dict[str, Tensor]:
         """One update from chunks whose first `demo_count` are demonstrations.
 
         Args:
             image: (L, B, S, S, 3) uint8.
             action: (L, B, A) float32; action[t] led to image[t].
             demo_count: how many of the B chunks the expert made.
+            cloning_only: leave Eq. 6 and Eq. 8 out; the policy copies the expert.
 
         Returns:
             Named scalars.
@@ -66,16 +70,23 @@ class VMAIL(nn.Module):
         assert image.dtype == np.uint8 and action.dtype == np.float32, (image.dtype, action.dtype)
         actions = torch.from_numpy(action).to(self.device)
         pixels = preprocess(torch.from_numpy(image).to(self.device))
-        beliefs, report = self.learn_model(pixels, actions)
+        beliefs, report = self.learn_model(pixels, actions, demo_count)
         expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
+        if cloning_only or not self.config.policy.imitation:
+            return report | self._clone(expert)
         practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
         report |= self.learn_behaviour(self._starts(beliefs), expert, practice)
         return report
 
-    def learn_model(self, pixels: Tensor, action: Tensor) -> tuple[Latent, dict[str, Tensor]]:
+    def learn_model(self, pixels: Tensor, action: Tensor, demo_count: int) -> tuple[Latent, dict[str, Tensor]]:
         """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
+        config = self.config.model
         with self._autocast():
-            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, self.config.model)
+            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config)
+            if self.model.action_head is not None:
+                predicted = torch.tanh(widen(self.model.action_head(beliefs.feature[:-1, :demo_count])))
+                report["action_loss"] = (predicted - action[1:, :demo_count]).square().sum(-1).mean()
+                loss = loss + config.action_scale * report["action_loss"]
         self._step("model", loss, self.model.parameters())
         return beliefs.detach(), {name: value.detach() for name, value in report.items()}
 
@@ -83,8 +94,6 @@ class VMAIL(nn.Module):
         self, starts: Latent, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
         """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
-        if not self.config.policy.imitation:
-            return self._clone(expert)
         with frozen(self.model, self.discriminator, self.critic), self._autocast():
             features, actions = self.imagine(starts)
         agent = (features[:-1].detach().flatten(0, 1), actions.detach().flatten(0, 1))
@@ -166,7 +175,7 @@ class VMAIL(nn.Module):
         return (weight * (self.actor(feature[:-1]) - action).square().sum(-1)).mean()
 
     def _clone(self, expert: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """The latent-cloning control: the policy copies the expert on beliefs, nothing is imagined."""
+        """The warm start, and the latent-cloning control: copy the expert on its beliefs, imagine nothing."""
         loss = self._cloning_loss(expert)
         self._step("actor", loss, self.actor.parameters())
         return {"cloning_loss": loss.detach()}

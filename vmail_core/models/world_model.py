@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vmail_core.models.mlp import mlp
 from vmail_core.models.rssm import RSSM, Latent
 from vmail_core.models.vision import make_vision, preprocess
 
@@ -23,13 +24,15 @@ class WorldModel(nn.Module):
         min_std: float,
         norm: bool,
         vision: str = "dreamer",
+        predict_action: bool = False,
     ) -> None:
-        """Build the three parts with matching sizes."""
+        """Build the three parts with matching sizes; `predict_action` adds a head that guesses the expert's action."""
         super().__init__()
         self.image_size, self.action_size = image_size, action_size
         self.encoder, embed_size, make_decoder = make_vision(vision, image_size, depth)
         self.rssm = RSSM(action_size, embed_size, deter, stoch, hidden, min_std, norm)
         self.decoder = make_decoder(self.rssm.feature_size)
+        self.action_head = mlp(self.rssm.feature_size, hidden, 1, action_size) if predict_action else None
 
     @property
     def feature_size(self) -> int:

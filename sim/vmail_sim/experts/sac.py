@@ -22,6 +22,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 import vmail_sim
+from vmail_sim.dclaw.valve import KICKS
 from vmail_sim.experts.policy import ExpertPolicy, expert_path
 
 REWARD_SCALE = 0.2
@@ -31,9 +32,9 @@ SMOOTHNESS_COST = 0.05  # per unit of squared change of action
 class StateEnv(gymnasium.Env):
     """A valve task without pixels, as stable-baselines3 wants it."""
 
-    def __init__(self, task: str, seed: int) -> None:
-        """Wrap `task` with wide starts."""
-        self.env = vmail_sim.load(task, seed=seed, pixels=None, starts="wide")
+    def __init__(self, task: str, seed: int, kick: str) -> None:
+        """Wrap `task` with wide starts and a kick in each episode, or none."""
+        self.env = vmail_sim.load(task, seed=seed, pixels=None, starts="wide", kick=kick)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (30,), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (9,), np.float32)
         self._last = np.zeros(9, np.float32)
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("task", choices=[name for name in vmail_sim.task_names() if "valve" in name])
     parser.add_argument("--steps", type=int, default=120_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every training episode [none]")
     parser.add_argument("--out", type=Path, help="default: where the task's expert ships")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -131,9 +133,10 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".jsonl").unlink(missing_ok=True)
     command = f"python -m vmail_sim.experts.sac {arguments.task} --steps {arguments.steps} --seed {arguments.seed}"
+    command += f" --kick {arguments.kick}"
     model = SAC(
         "MlpPolicy",
-        StateEnv(arguments.task, arguments.seed),
+        StateEnv(arguments.task, arguments.seed, arguments.kick),
         learning_rate=7e-4,
         gamma=0.97,
         batch_size=256,

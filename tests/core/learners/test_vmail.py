@@ -33,8 +33,8 @@ def test_every_part_learns_and_every_metric_is_finite(learner):
 
 def test_discriminator_and_policy_never_shape_the_model(learner):
     image, action = batch()
-    _, report = learner.learn_model(_pixels(image), torch.from_numpy(action))
-    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action))
+    _, report = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
+    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
     before = weights(learner.model)
     expert = (beliefs.feature[:-1, :2].flatten(0, 1), torch.from_numpy(action)[1:, :2].flatten(0, 1))
     practice = (beliefs.feature[:, 2:], torch.from_numpy(action)[1:, 2:])
@@ -80,6 +80,13 @@ def test_a_policy_without_imitation_only_clones(learner):
     report = cloner.update(*batch(), demo_count=2)
     assert torch.equal(before, weights(cloner.discriminator))
     assert "cloning_loss" in report and "discriminator_loss" not in report
+
+
+def test_a_warm_start_clones_and_leaves_discriminator_and_critic_alone(learner):
+    before = weights(learner.discriminator), weights(learner.critic)
+    report = learner.update(*batch(), demo_count=2, cloning_only=True)
+    assert torch.equal(before[0], weights(learner.discriminator)) and torch.equal(before[1], weights(learner.critic))
+    assert "cloning_loss" in report and "imagined_return" not in report
 
 
 def _pixels(image: np.ndarray) -> torch.Tensor:
