@@ -91,10 +91,9 @@ def train_pixels(demos: list[Episode], seed: int) -> dict[str, Any]:
 
 def controls() -> dict[str, Any]:
     """Expert, clone from the full state, and policies that do not look; ten starts each."""
-    demos = expert_episodes(TASK, 10)
     makers: dict[str, Maker] = {
         "expert": lambda env: StateExpert(env, TASK),
-        "full-state clone": lambda env: clone_states(env, demos, 0),
+        "full-state clone": clone_states(expert_episodes(TASK, 10), seed=0),
     }
     robot = load_robot("dclaw")
     for name in blind_controls(robot):

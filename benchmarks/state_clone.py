@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -53,8 +55,8 @@ def expert_episodes(task: str, count: int) -> list[Episode]:
     return [demonstrate(expert, env, seed) for seed in range(count)]
 
 
-def clone_states(env: VisualTask, demos: list[Episode], seed: int) -> StateClone:
-    """Train on the demonstrations' states and actions."""
+def clone_states(demos: list[Episode], seed: int) -> Callable[[VisualTask], StateClone]:
+    """Train on the demonstrations' states and actions; returns what makes the policy for an environment."""
     torch.manual_seed(seed)
     states = np.concatenate([np.array(demo.provenance["states"], np.float32)[:-1] for demo in demos])
     actions = torch.from_numpy(np.concatenate([demo.action[1:] for demo in demos]))
@@ -72,4 +74,4 @@ def clone_states(env: VisualTask, demos: list[Episode], seed: int) -> StateClone
         loss.backward()
         optimiser.step()
         schedule.step()
-    return StateClone(env, network.eval(), mean, std)
+    return lambda env: StateClone(env, network.eval(), mean, std)

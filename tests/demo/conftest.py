@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="torch (the extra `train`) is not installed")
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+import torch  # noqa: E402
 
 from vmail.demo.settings import TASK, Settings  # noqa: E402
 from vmail.demo.trial import Trial, write_trials  # noqa: E402
@@ -39,6 +41,15 @@ SMALL = {
         "eval_episodes": 1,
     },
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These networks are too small for two: on a busy machine the threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -82,22 +82,26 @@ class Ros:
         self.node = rclpy.create_node("test_probe", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.diagnostics = self.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
 
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            while not self._closing.is_set():
+                self._executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:
             return
 
     def close(self) -> None:
         """Leave the domain."""
-        self._executor.shutdown()
-        self._context.try_shutdown()
+        # Callbacks end before what they use does.
+        self._closing.set()
         self._thread.join(5.0)
+        self._executor.shutdown()
         self.node.destroy_node()
+        self._context.try_shutdown()
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile) -> Collected:
         """Subscribe and collect."""

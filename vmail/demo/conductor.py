@@ -41,7 +41,7 @@ START_TIMEOUT_S = 40.0  # the policy runner itself waits 30 s for its inputs
 DISCOVERY_S = 1.0
 SETTLE_S = 0.5
 # After a commander stops, the driver takes up to 0.35 s to begin its hold; a new start waits for that.
-PAUSE_S = 0.6
+PAUSE_S = 0.45
 # A frame or command that is lost costs a policy a tick; it is counted. More of them are no episode.
 MAX_LOST = 3
 FINISHED = {"policy_runner": "finished", "teleop": "idle"}

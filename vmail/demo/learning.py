@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
+from vmail.demo.steps import progress_bar
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.bag_import import import_bags
 from vmail_core.episodes.store import list_episodes
@@ -94,7 +94,7 @@ def clone_from_pixels(episodes: Path, seed: int, console: Console) -> tuple[Any,
     config = CloningConfig(seed=seed)
     demos: list[Episode] = [at_size(demo, config.image_size) for demo in load_episodes(episodes)]
     began = time.monotonic()
-    with Progress(console=console, transient=True) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("    pixel cloning learns", total=config.updates)
         policy = clone_pixels(demos, config, lambda update, loss: progress.update(task, completed=update))
     return policy, {"config": dataclasses.asdict(config), "seconds": round(time.monotonic() - began, 1)}

@@ -97,8 +97,9 @@ def scores(figures: Figures) -> str:
     verdict = "loses" if loss >= 0 else "gains"
     return f"""<h2>Scores</h2>
 <p>Radians turned in an episode, and V-MAIL's return, which alone misleads: holding still scores well and turns nothing.
-Every line has the same starts. Through ROS and the bus the policy turns {links["through_ros_radians"]:.1f} rad, in
-the bare simulator {links["bare_radians"]:.1f}: the chain {verdict} {abs(loss):.1f}&nbsp;%.</p>
+All meet the same starts where a line does not say otherwise. Through ROS and the bus the policy turns
+{links["through_ros_radians"]:.1f} rad, in the bare simulator {links["bare_radians"]:.1f}: the chain {verdict}
+{abs(loss):.1f}&nbsp;%.</p>
 {_table(("", "radians", "least", "most", "return"), rows)}"""
 
 

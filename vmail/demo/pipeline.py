@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from vmail.demo import settings as fixed
 from vmail.demo.learning import clone_from_pixels, digest_episodes, digest_takes, export, import_takes, learn
 from vmail.demo.recording import list_takes, record_takes
 from vmail.demo.ros_trials import Series, expert_series, policy_series, run_series
 from vmail.demo.settings import Settings
-from vmail.demo.steps import Step
+from vmail.demo.steps import Step, progress_bar
 from vmail.demo.trial import Trial
 from vmail_core.deploy.bundle import load_bundle
 from vmail_core.robot import load_robot
@@ -82,7 +81,7 @@ class Pipeline:
 
     def _deployment(self) -> list[Step]:
         s, minutes = self._settings, self._settings.episodes * EPISODE_S / 60.0
-        long = f"{s.episodes} episodes in real time, about {minutes:.1f} min"
+        long = f"{s.episodes} episode{'s' if s.episodes > 1 else ''} in real time, about {minutes:.1f} min"
         started = {"seeds": s.trial_seeds, "steps": fixed.STEPS}
         return [
             Step(
@@ -144,7 +143,7 @@ class Pipeline:
 
     def _record(self) -> None:
         s = self._settings
-        with Progress(console=self._console, transient=True) as progress:
+        with progress_bar(self._console) as progress:
             bar = progress.add_task("    starting the nodes", total=fixed.TAKES)
 
             def report(take: Path | None, radians: float) -> None:
@@ -156,13 +155,13 @@ class Pipeline:
             record_takes(s.takes, fixed.TASK, self._robot, fixed.TAKES, fixed.STEPS, fixed.TAKE_SEED, log, report)
 
     def _try(self, series: Series, out: Path) -> None:
-        with Progress(console=self._console, transient=True) as progress:
+        with progress_bar(self._console) as progress:
             bar = progress.add_task("    starting the nodes", total=len(series.seeds))
 
             def report(trial: Trial | None) -> None:
                 progress.update(bar, description="    episodes", advance=trial is not None)
                 if trial is not None:
-                    progress.console.print(self._trial_line(trial))
+                    progress.console.print(self._trial_line(trial), markup=False)
 
             run_series(series, self._robot, out, self._settings.logs / f"{out.stem}.log", report)
 
@@ -182,7 +181,7 @@ class Pipeline:
             cloned, notes["pixel_cloning"] = clone_from_pixels(s.episodes_dir, s.seed, self._console)
             learned.append(("pixel cloning", cloned, cloned.config.image_size))
         blind = [(name, policy, size) for name, policy in blind_controls(self._robot, s.seed).items()]
-        with Progress(console=self._console, transient=True) as progress:
+        with progress_bar(self._console) as progress:
             bar = progress.add_task("    bare simulator", total=2 * len(learned) + len(blind))
             score = functools.partial(
                 score_policies,

@@ -40,8 +40,9 @@ def run_demo(settings: Settings, console: Console | None = None) -> bool:
 
 def _greet(settings: Settings, console: Console) -> None:
     if settings.pretrained:
-        console.print("A policy that ships with vmail drives a simulated D'Claw through ROS: under two minutes.")
+        what = "A policy that ships with vmail drives a simulated D'Claw through ROS: under two minutes."
     else:
-        console.print("A D'Claw learns to turn a valve from recorded demonstrations: about 20 minutes on two cores.")
+        what = "A D'Claw learns to turn a valve from recorded demonstrations: about 20 minutes on two cores."
+    console.print(what, soft_wrap=True)
     console.print(f"The page will be {settings.page.resolve()}", soft_wrap=True)
     console.print("Ctrl-C stops at any time; the same command goes on from there.\n")

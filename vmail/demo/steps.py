@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 
 class StepFailed(RuntimeError):
@@ -35,6 +36,11 @@ class Step:
     inputs: Callable[[], dict[str, Any]]
     outputs: Sequence[Path]
     run: Callable[[], None]
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar that vanishes when it is done, in a terminal; nothing elsewhere."""
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 class StepBook:
@@ -83,9 +89,9 @@ def run_steps(
     for number, step in enumerate(steps, 1):
         label = f"[bold]{number}/{len(steps)} {step.title}[/bold]"
         if not anew and book.is_done(step):
-            console.print(f"{label}: done before")
+            console.print(f"{label}: done before", soft_wrap=True)
             continue
-        console.print(f"{label} ({step.takes})")
+        console.print(f"{label} ({step.takes})", soft_wrap=True)
         for later in steps[number - 1 :]:
             book.forget(later)
         anew = True

@@ -30,10 +30,6 @@ def read_study(path: Path) -> dict[str, Any] | None:
         "commits": sorted({run["commit"] for run in study["runs"]}),
         "machines": sorted({run["machine"] for run in study["runs"]}),
         "rows": [_row(method, demos, groups[method, demos]) for method, demos in order],
-        "controls": [
-            {"method": name, **_summary([scores["plain"]]), "kicked": _summary([scores["kicked"]])}
-            for name, scores in study.get("controls", {}).items()
-        ],
     }
 
 

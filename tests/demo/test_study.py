@@ -1,0 +1,57 @@
+"""benchmarks/claw_study.py end to end, as small as it goes: every method once, then nothing left to do."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vmail.demo.settings import ROOT
+from vmail.demo.study import METHODS, read_study
+from vmail_core.episodes import Episode, write_episode
+from vmail_core.learners import bc
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, demonstrations: list[Episode]) -> Any:
+    """The benchmark's module with one start, short demonstrations and hardly any cloning."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import claw_study
+    import state_clone
+
+    monkeypatch.setattr(claw_study, "STARTS", 1)
+    monkeypatch.setattr(claw_study, "CloningConfig", functools.partial(bc.CloningConfig, updates=2, depth=4))
+    monkeypatch.setattr(claw_study, "expert_episodes", lambda task, count: demonstrations)
+    monkeypatch.setattr(state_clone, "UPDATES", 300)
+    return claw_study
+
+
+def test_every_cell_is_measured_once(
+    study: Any, small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
+    preset.write_text(yaml.safe_dump({**small, "train": {**small["train"], "updates": 10}}))
+    write_episode(work / "episodes", demonstrations[0], "demo")
+    words = ["--counts", "1", "--seeds", "0", "--preset", str(preset), "--work", str(work), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["claw_study.py", *words])
+    assert study.main() == 0
+    found = json.loads(out.read_text())
+    assert [run["method"] for run in found["runs"]] == list(METHODS)
+    assert [run["config"].get("policy", {}).get("imitation") for run in found["runs"]] == [1.0, 0.0, None]
+    assert set(found["controls"]) == {"expert", "full-state clone", "hold pose", "zero action", "random"}
+    expert, clone = (found["controls"][name]["plain"]["radians"][0] for name in ("expert", "full-state clone"))
+    assert expert > 10.0 and clone > 1.0
+    rows = list(csv.DictReader(out.with_suffix(".csv").open()))
+    assert float(rows[0]["radians"]) == pytest.approx(found["runs"][0]["plain"]["radians"][0], abs=0.01)
+    assert "| pixel_cloning | 1 | 0 |" in out.with_suffix(".md").read_text()
+    shown = read_study(out)
+    assert shown is not None and [row["method"] for row in shown["rows"]] == list(METHODS)
+    monkeypatch.setattr(study, "train_latent", None)  # nothing may be trained again
+    monkeypatch.setattr(study, "train_pixels", None)
+    assert study.main() == 0
