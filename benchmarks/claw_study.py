@@ -69,7 +69,7 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
         return None
     learner = VMAIL(config, demos[0].action.shape[1])
     RunFolder(path).load_networks(learner)
-    made = scores_of(lambda env: FilteringPolicy(learner.model, learner.actor), config.model.image_size)
+    made = scores_of(lambda env: FilteringPolicy(*learner.deployed), config.model.image_size)
     progress = result.progress
     return {
         **made,

@@ -138,7 +138,7 @@ def evaluate_run(
     def watch(episode: int, watched: VisualEnv) -> None:
         frames[episode].append(watched.large_picture(GRID_PIXELS))
 
-    scores = evaluate(FilteringPolicy(learner.model, learner.actor), env, episodes, seed, watch)
+    scores = evaluate(FilteringPolicy(*learner.deployed), env, episodes, seed, watch)
     result = {
         "run": str(run),
         "task": config.task,

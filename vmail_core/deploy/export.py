@@ -57,9 +57,10 @@ def export_bundle(
     if episodes is None:
         episodes = folder.practice
     recorded = load_episodes(episodes) if isinstance(episodes, str | Path) else episodes
+    model, actor = learner.deployed
     return write_bundle(
-        learner.model,
-        learner.actor,
+        model,
+        actor,
         learner.discriminator,
         out=out,
         robot=robot,

@@ -89,6 +89,9 @@ class Train:
     prefill_episodes: int = 0
     capacity: int | None = None  # rows of practice kept
     gradient_clip: float = 100.0
+    average: float = (
+        0.0  # decay of the running mean of model and actor that is scored and deployed; 0: the last weights
+    )
     minutes: float | None = None  # stop after this much wall time, whichever comes first
     checkpoint_minutes: float = 5.0
     eval_every: int = 1000

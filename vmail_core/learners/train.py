@@ -183,7 +183,7 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Score the deterministic policy; a video of its first start goes to the run's folder."""
         self.stage = "evaluating"
-        policy = FilteringPolicy(self.learner.model, self.learner.actor)
+        policy = FilteringPolicy(*self.learner.deployed)
         frames: list[np.ndarray] = []
 
         def watch(episode: int, env: VisualEnv) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
@@ -40,12 +42,25 @@ class VMAIL(nn.Module):
         for parameter in self.model.parameters():
             if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        average = get_ema_multi_avg_fn(config.train.average)
+        self._averages = [
+            AveragedModel(module, multi_avg_fn=average) for module in (self.model, self.actor) if config.train.average
+        ]
+        self._averaged = nn.ModuleList(self._averages)  # for checkpoints to hold
         self.optimisers = {
             "model": self._adam(self.model, m.learning_rate),
             "discriminator": self._adam(self.discriminator, d.learning_rate),
             "actor": self._adam(self.actor, p.learning_rate),
             "critic": self._adam(self.critic, p.learning_rate),
         }
+
+    @property
+    def deployed(self) -> tuple[WorldModel, Actor]:
+        """The model and actor that are scored and exported: running means where `train.average` asks for them."""
+        if not self._averages:
+            return self.model, self.actor
+        model, actor = (average.module for average in self._averages)
+        return cast(WorldModel, model), cast(Actor, actor)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
@@ -73,9 +88,12 @@ class VMAIL(nn.Module):
         beliefs, report = self.learn_model(pixels, actions, demo_count)
         expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
         if cloning_only or not self.config.policy.imitation:
-            return report | self._clone(expert)
-        practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
-        report |= self.learn_behaviour(self._starts(beliefs), expert, practice)
+            report |= self._clone(expert)
+        else:
+            practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
+            report |= self.learn_behaviour(self._starts(beliefs), expert, practice)
+        for average, module in zip(self._averages, (self.model, self.actor), strict=False):
+            average.update_parameters(module)
         return report
 
     def learn_model(self, pixels: Tensor, action: Tensor, demo_count: int) -> tuple[Latent, dict[str, Tensor]]:

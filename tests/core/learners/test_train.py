@@ -85,7 +85,9 @@ def test_rewards_never_reach_the_learner(tmp_path, config):
     assert torch.equal(*runs)
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, config):
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, average):
+    config = load_config("debug", {"train.average": average})
     whole = Trainer(config, demos(), Dot(), tmp_path / "whole")
     whole.run()
     first = Trainer(config, demos(), Dot(), tmp_path / "parts")

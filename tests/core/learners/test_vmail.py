@@ -89,5 +89,19 @@ def test_a_warm_start_clones_and_leaves_discriminator_and_critic_alone(learner):
     assert "cloning_loss" in report and "imagined_return" not in report
 
 
+def test_what_is_deployed_is_the_running_mean_of_the_weights():
+    torch.manual_seed(0)
+    learner = VMAIL(load_config("debug", {"train.average": 0.75}), action_size=2)
+    learner.update(*batch(0), demo_count=2)
+    mean = weights(learner.model), weights(learner.actor)
+    learner.update(*batch(1), demo_count=2)
+    for module, before, deployed in zip((learner.model, learner.actor), mean, learner.deployed, strict=True):
+        torch.testing.assert_close(weights(deployed), 0.75 * before + 0.25 * weights(module))
+
+
+def test_without_averaging_the_last_weights_are_deployed(learner):
+    assert learner.deployed == (learner.model, learner.actor)
+
+
 def _pixels(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).movedim(-1, -3).float() / 255.0 - 0.5
