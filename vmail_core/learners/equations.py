@@ -17,7 +17,7 @@ from vmail_core.models.precision import widen
 
 
 def eq7_model_loss(
-    model: WorldModel, pixels: Tensor, action: Tensor, config: Model
+    model: WorldModel, pixels: Tensor, action: Tensor, config: Model, shown: Tensor | None = None
 ) -> tuple[Tensor, Latent, dict[str, Tensor]]:
     """Eq. 7, negated: reconstruction error plus KL from belief to forward model.
 
@@ -26,13 +26,14 @@ def eq7_model_loss(
         pixels: (L, B, 3, S, S) in [-0.5, 0.5].
         action: (L, B, A); action[t] led to pixels[t].
         config: weights of the terms.
+        shown: what the decoder is to reconstruct, as `pixels`; None: the pictures that the encoder saw.
 
     Returns:
         The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
     """
     embed = model.embed(pixels)
     beliefs, (prior_mean, prior_std) = model.rssm.observe(embed, action)
-    shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
+    shown, features = (pixels if shown is None else shown).flatten(0, 1), beliefs.feature.flatten(0, 1)
     if config.decode_fraction < 1.0:
         chosen = torch.randperm(len(shown), device=shown.device)[: max(1, round(config.decode_fraction * len(shown)))]
         shown, features = shown[chosen], features[chosen]

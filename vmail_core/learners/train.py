@@ -158,7 +158,7 @@ class Trainer:
             demo_count = self._demo_count()
             image, action = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
             try:
-                metrics = self.learner.update(image, action, demo_count, self._warming_up)
+                metrics = self.learner.update(image, action, demo_count, self._imitation_share)
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
                 raise FloatingPointError(f"{where}: {error}; lower its learning rate and start again") from error
@@ -168,8 +168,11 @@ class Trainer:
         return {name: float(total) / updates for name, total in totals.items()}
 
     @property
-    def _warming_up(self) -> bool:
-        return self.progress.update < self.config.policy.warm_start
+    def _imitation_share(self) -> float:
+        """Share of Eq. 8's weight at the coming update: 0 in the warm start, then up to 1 over the ramp."""
+        policy = self.config.policy
+        since = self.progress.update + 1 - policy.warm_start
+        return min(max(0.0, since / max(1, policy.ramp)), 1.0)
 
     def _demo_count(self) -> int:
         """Chunks of a batch that the expert made: the first ones, and all that D's expert side is drawn from."""

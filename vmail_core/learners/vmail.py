@@ -6,18 +6,20 @@ from one batch. The loop around it is in `train.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
+from vmail_core.learners.return_range import ReturnRange
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+from vmail_core.models.augment import shift_chunks
 from vmail_core.models.precision import widen
 
 
@@ -30,19 +32,29 @@ class VMAIL(nn.Module):
         self.config, self.action_size = config, action_size
         m, d, p = config.model, config.discriminator, config.policy
         self.model = WorldModel(
-            m.image_size, action_size, m.depth, m.deter, m.stoch, m.hidden, m.min_std, m.norm, m.vision
+            m.image_size,
+            action_size,
+            m.depth,
+            m.deter,
+            m.stoch,
+            m.hidden,
+            m.min_std,
+            m.norm,
+            m.vision,
+            predict_action=m.action_scale > 0.0,
         )
         size = self.model.feature_size
         self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
         self.actor = Actor(size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
         self.critic = Critic(size, p.units, p.critic_layers, p.norm)
+        self.return_range = ReturnRange()
         self.to(device)
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
         for parameter in self.model.parameters():
             if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
-        average = get_ema_multi_avg_fn(config.train.average)
+        average = running_mean(config.train.average)
         self._averages = [
             AveragedModel(module, multi_avg_fn=average) for module in (self.model, self.actor) if config.train.average
         ]
@@ -68,16 +80,14 @@ class VMAIL(nn.Module):
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), learning_rate, eps=1e-7, fused=True)
 
-    def update(
-        self, image: np.ndarray, action: np.ndarray, demo_count: int, cloning_only: bool = False
-    ) -> dict[str, Tensor]:
+    def update(self, image: np.ndarray, action: np.ndarray, demo_count: int, share: float = 1.0) -> dict[str, Tensor]:
         """One update from chunks whose first `demo_count` are demonstrations.
 
         Args:
             image: (L, B, S, S, 3) uint8.
             action: (L, B, A) float32; action[t] led to image[t].
             demo_count: how many of the B chunks the expert made.
-            cloning_only: leave Eq. 6 and Eq. 8 out; the policy copies the expert.
+            share: of Eq. 8's weight `policy.imitation`; 0 leaves Eq. 6 and Eq. 8 out, and the policy copies the expert.
 
         Returns:
             Named scalars.
@@ -86,21 +96,38 @@ class VMAIL(nn.Module):
         actions = torch.from_numpy(action).to(self.device)
         pixels = preprocess(torch.from_numpy(image).to(self.device))
         beliefs, report = self.learn_model(pixels, actions, demo_count)
-        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
-        if cloning_only or not self.config.policy.imitation:
+        demos = Latent(*(part[:-1, :demo_count] for part in beliefs)).flatten()
+        expert = (self._expert_feature(demos), actions[1:, :demo_count].flatten(0, 1))
+        if not share * self.config.policy.imitation:
             report |= self._clone(expert)
         else:
             practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
-            report |= self.learn_behaviour(self._starts(beliefs), expert, practice)
+            report |= self.learn_behaviour(self._starts(beliefs), expert, practice, share)
         for average, module in zip(self._averages, (self.model, self.actor), strict=False):
             average.update_parameters(module)
         return report
 
+    @torch.no_grad()
+    def _expert_feature(self, demos: Latent) -> Tensor:
+        """Features (N, F) of the expert's beliefs; a share `train.expert_imagined` is drawn from the forward model.
+
+        All that D knows of the policy is imagined, from T. Were all of the expert's from q, D could tell the two apart
+        by that alone; and cloning from T makes the policy sure of itself where it imagines.
+        """
+        share = self.config.train.expert_imagined
+        if not share:
+            return demos.feature
+        mean, std = self.model.rssm.prior(demos.deter)
+        imagined = torch.rand(len(mean), 1, device=self.device) < share
+        stoch = torch.where(imagined, mean + std * torch.randn_like(std), demos.stoch)
+        return demos._replace(stoch=stoch).feature
+
     def learn_model(self, pixels: Tensor, action: Tensor, demo_count: int) -> tuple[Latent, dict[str, Tensor]]:
         """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
         config = self.config.model
+        seen = shift_chunks(pixels, config.shift) if config.shift else pixels
         with self._autocast():
-            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config)
+            loss, beliefs, report = eq.eq7_model_loss(self.model, seen, action, config, shown=pixels)
             if self.model.action_head is not None:
                 predicted = torch.tanh(widen(self.model.action_head(beliefs.feature[:-1, :demo_count])))
                 report["action_loss"] = (predicted - action[1:, :demo_count]).square().sum(-1).mean()
@@ -109,14 +136,14 @@ class VMAIL(nn.Module):
         return beliefs.detach(), {name: value.detach() for name, value in report.items()}
 
     def learn_behaviour(
-        self, starts: Latent, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor]
+        self, starts: Latent, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor], share: float = 1.0
     ) -> dict[str, Tensor]:
         """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
         with frozen(self.model, self.discriminator, self.critic), self._autocast():
             features, actions = self.imagine(starts)
         agent = (features[:-1].detach().flatten(0, 1), actions.detach().flatten(0, 1))
         report = self._learn_discriminator(expert, agent)
-        report |= self._learn_policy(features, actions, expert, practice)
+        report |= self._learn_policy(features, actions, expert, practice, share)
         return {name: value.detach() for name, value in report.items()}
 
     def _starts(self, beliefs: Latent) -> Latent:
@@ -158,14 +185,20 @@ class VMAIL(nn.Module):
         return feature, action + self.config.discriminator.input_noise * torch.randn_like(action)
 
     def _learn_policy(
-        self, features: Tensor, actions: Tensor, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor]
+        self,
+        features: Tensor,
+        actions: Tensor,
+        expert: tuple[Tensor, Tensor],
+        practice: tuple[Tensor, Tensor],
+        share: float,
     ) -> dict[str, Tensor]:
         config = self.config.policy
         with frozen(self.discriminator, self.critic), self._autocast():
             reward = eq.imitation_reward(self.discriminator(features[:-1], actions), config.reward)
             value = self.critic(features) if config.bootstrap else None
             returns, report = eq.eq8_policy_return(reward, value, config.discount, config.trace)
-        loss = -config.imitation * returns.mean()
+        scale = self.return_range(returns.detach()) if config.normalise else 1.0
+        loss = -share * config.imitation * returns.mean() / scale
         if config.cloning:
             report["cloning_loss"] = self._cloning_loss(expert)
             loss = loss + config.cloning * report["cloning_loss"]
@@ -181,7 +214,11 @@ class VMAIL(nn.Module):
 
     def _cloning_loss(self, expert: tuple[Tensor, Tensor]) -> Tensor:
         """Squared distance of the policy's sampled actions from the expert's on the same beliefs."""
-        return (self.actor(expert[0]) - expert[1]).square().sum(-1).mean()
+        feature, action = expert
+        if self.config.policy.cloning_noise:
+            spread = self.config.policy.cloning_noise * feature.std(0, keepdim=True)
+            feature = feature + spread * torch.randn_like(feature)
+        return (self.actor(feature) - action).square().sum(-1).mean()
 
     def _self_imitation_loss(self, feature: Tensor, action: Tensor) -> Tensor:
         """Cloning of own practice, beliefs (L, N, F) and the actions (L - 1, N, A) between them, by advantage."""
@@ -206,6 +243,17 @@ class VMAIL(nn.Module):
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
         optimiser.step()
+
+
+def running_mean(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """For AveragedModel: an exponential mean that is short at first, lest early weights stay in it for long."""
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        kept = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        torch._foreach_lerp_(list(averages), list(current), 1.0 - kept)
+
+    return update
 
 
 def wants_bfloat16(precision: str, device: torch.device) -> bool:

@@ -1,11 +1,13 @@
 """The update of Algorithm 1: what learns from what, and that nothing leaks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from vmail_core.learners.config import load_config
-from vmail_core.learners.vmail import VMAIL, frozen
+from vmail_core.learners.vmail import VMAIL, frozen, running_mean
 
 
 @pytest.fixture
@@ -84,9 +86,34 @@ def test_a_policy_without_imitation_only_clones(learner):
 
 def test_a_warm_start_clones_and_leaves_discriminator_and_critic_alone(learner):
     before = weights(learner.discriminator), weights(learner.critic)
-    report = learner.update(*batch(), demo_count=2, cloning_only=True)
+    report = learner.update(*batch(), demo_count=2, share=0.0)
     assert torch.equal(before[0], weights(learner.discriminator)) and torch.equal(before[1], weights(learner.critic))
     assert "cloning_loss" in report and "imagined_return" not in report
+
+
+def test_with_an_action_scale_the_belief_learns_to_predict_the_experts_action():
+    torch.manual_seed(0)
+    learner = VMAIL(load_config("debug", {"model.action_scale": 50.0}), action_size=2)
+    image, action = batch()
+    action[1:, :2] = 0.5  # the expert's side of the batch
+    losses = [float(learner.update(image, action, demo_count=2, share=0.0)["action_loss"]) for _ in range(150)]
+    assert losses[-1] < 0.5 * losses[0], losses
+
+
+def test_without_an_action_scale_there_is_no_action_head(learner):
+    assert learner.model.action_head is None
+    assert "action_loss" not in learner.update(*batch(), demo_count=2)
+
+
+def test_a_share_of_the_experts_latents_is_drawn_from_the_forward_model(learner):
+    image, action = batch()
+    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
+    beliefs = beliefs.flatten()
+    assert torch.equal(learner._expert_feature(beliefs), beliefs.feature)
+    train = dataclasses.replace(learner.config.train, expert_imagined=0.5)
+    learner.config = dataclasses.replace(learner.config, train=train)
+    changed = (learner._expert_feature(beliefs) != beliefs.feature).any(-1).float().mean()
+    assert 0.0 < changed < 1.0
 
 
 def test_what_is_deployed_is_the_running_mean_of_the_weights():
@@ -96,7 +123,14 @@ def test_what_is_deployed_is_the_running_mean_of_the_weights():
     mean = weights(learner.model), weights(learner.actor)
     learner.update(*batch(1), demo_count=2)
     for module, before, deployed in zip((learner.model, learner.actor), mean, learner.deployed, strict=True):
-        torch.testing.assert_close(weights(deployed), 0.75 * before + 0.25 * weights(module))
+        torch.testing.assert_close(weights(deployed), 2 / 11 * before + 9 / 11 * weights(module))
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, 2 / 11), (90, 0.9), (10_000, 0.9)])
+def test_the_running_mean_is_short_at_first(count, kept):
+    average = torch.ones(3)
+    running_mean(0.9)([average], [torch.zeros(3)], count)
+    torch.testing.assert_close(average, torch.full((3,), kept))
 
 
 def test_without_averaging_the_last_weights_are_deployed(learner):
