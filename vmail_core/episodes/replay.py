@@ -6,13 +6,13 @@ Chunks are drawn uniformly over episodes, then over start rows, as in the paper'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 
 class Rows(Protocol):
-    """What replay needs of an episode: `image` (T, S, S, 3) uint8 and `action` (T, A) float32."""
+    """What replay needs of an episode: `image` (T, S, S, 3) uint8, `action` (T, A) float32, perhaps joint angles."""
 
     @property
     def image(self) -> np.ndarray:
@@ -23,6 +23,23 @@ class Rows(Protocol):
     def action(self) -> np.ndarray:
         """Actions."""
         ...
+
+    @property
+    def joint_positions(self) -> np.ndarray | None:
+        """Joint angles (T, A) float32 rad, where they were recorded."""
+        ...
+
+
+class Chunks(NamedTuple):
+    """A batch of pieces of episodes, time-major.
+
+    Images (L, count, S, S, 3) uint8, actions (L, count, A) float32 and joint angles (L, count, A) float32 rad, None if
+    any of the episodes has none.
+    """
+
+    image: np.ndarray
+    action: np.ndarray
+    joint_positions: np.ndarray | None
 
 
 class Replay:
@@ -56,31 +73,35 @@ class Replay:
         while self.capacity is not None and self.rows > self.capacity and len(self._episodes) > 1:
             self.rows -= len(self._episodes.pop(0).action)
 
-    def sample(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Chunks, time-major: images (L, count, S, S, 3) uint8 and actions (L, count, A) float32."""
+    def sample(self, count: int, rng: np.random.Generator) -> Chunks:
+        """`count` chunks."""
         if not self._episodes:
             raise ValueError("replay is empty: add demonstrations or collect an episode first")
-        images, actions = [], []
+        images, actions, joints = [], [], []
         for index in rng.integers(len(self._episodes), size=count):
             episode = self._episodes[index]
             start = int(rng.integers(len(episode.action) - self.length + 1))
             start = 0 if rng.random() < self.from_start else start
-            images.append(episode.image[start : start + self.length])
-            actions.append(episode.action[start : start + self.length])
-        return np.stack(images, 1), np.stack(actions, 1)
+            rows = slice(start, start + self.length)
+            images.append(episode.image[rows])
+            actions.append(episode.action[rows])
+            joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
+        known = [part for part in joints if part is not None]
+        return Chunks(np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if len(known) == count else None)
 
 
-def joint_batch(
-    demos: Replay, practice: Replay, count: int, demo_count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rng: np.random.Generator) -> Chunks:
     """A batch from B_E and B_pi whose first `demo_count` chunks are demonstrations; see `Replay.sample`.
 
     While there is no practice yet, demonstrations fill the whole batch.
     """
     if len(practice) == 0:
         return demos.sample(count, rng)
-    parts = [demos.sample(demo_count, rng), practice.sample(count - demo_count, rng)]
-    return np.concatenate([part[0] for part in parts], 1), np.concatenate([part[1] for part in parts], 1)
+    expert, own = demos.sample(demo_count, rng), practice.sample(count - demo_count, rng)
+    joints = None
+    if expert.joint_positions is not None and own.joint_positions is not None:
+        joints = np.concatenate([expert.joint_positions, own.joint_positions], 1)
+    return Chunks(np.concatenate([expert.image, own.image], 1), np.concatenate([expert.action, own.action], 1), joints)
 
 
 def shared_demo_count(demos: Sequence[Rows] | Replay, practice: Sequence[Rows] | Replay, count: int) -> int:

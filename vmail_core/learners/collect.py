@@ -16,6 +16,11 @@ class VisualEnv(Protocol):
     action_size: int
     control_period: float
 
+    @property
+    def joint_positions(self) -> np.ndarray | None:
+        """Joint angles (A,) float32 rad at the last picture, where there are any. Acting never sees them."""
+        ...
+
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that belongs to `seed`; returns its first picture (S, S, 3) uint8."""
         ...
@@ -58,6 +63,7 @@ def rollout(
     """
     policy.reset()
     images, actions, rewards = [env.reset(seed)], [np.zeros(env.action_size, np.float32)], [0.0]
+    joints = [env.joint_positions]
     last = False
     while not last:
         if watch is not None:
@@ -67,12 +73,14 @@ def rollout(
         images.append(step.image)
         actions.append(action)
         rewards.append(step.reward)
+        joints.append(env.joint_positions)
         last = step.last
-    score = env.score()
+    score, known = env.score(), [positions for positions in joints if positions is not None]
     episode = Episode(
         image=np.stack(images),
         action=np.stack(actions),
         time=np.arange(len(images)) * env.control_period,
+        joint_positions=np.stack(known) if len(known) == len(joints) else None,
         reward=np.array(rewards, np.float32),
         provenance={**(provenance or {}), "seed": seed, "score": score},
     )

@@ -17,7 +17,7 @@ from vmail_core.models.precision import widen
 
 
 def eq7_model_loss(
-    model: WorldModel, pixels: Tensor, action: Tensor, config: Model, shown: Tensor | None = None
+    model: WorldModel, pixels: Tensor, action: Tensor, config: Model, joints: Tensor | None = None
 ) -> tuple[Tensor, Latent, dict[str, Tensor]]:
     """Eq. 7, negated: reconstruction error plus KL from belief to forward model.
 
@@ -26,14 +26,15 @@ def eq7_model_loss(
         pixels: (L, B, 3, S, S) in [-0.5, 0.5].
         action: (L, B, A); action[t] led to pixels[t].
         config: weights of the terms.
-        shown: what the decoder is to reconstruct, as `pixels`; None: the pictures that the encoder saw.
+        joints: (L, B, A) rad, reconstructed as well with `joint_scale`: part of what was observed, though not of what
+            the belief is drawn from.
 
     Returns:
         The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
     """
     embed = model.embed(pixels)
     beliefs, (prior_mean, prior_std) = model.rssm.observe(embed, action)
-    shown, features = (pixels if shown is None else shown).flatten(0, 1), beliefs.feature.flatten(0, 1)
+    shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
     if config.decode_fraction < 1.0:
         chosen = torch.randperm(len(shown), device=shown.device)[: max(1, round(config.decode_fraction * len(shown)))]
         shown, features = shown[chosen], features[chosen]
@@ -41,7 +42,13 @@ def eq7_model_loss(
     pixel_loss = 0.5 * (widen(model.decoder(features)) - shown).square().sum((-1, -2, -3)).mean()
     kl = balanced_kl(beliefs, prior_mean, prior_std, config.kl_balance)
     loss = config.pixel_scale * pixel_loss + config.kl_scale * kl.clamp(min=config.free_nats)
-    return loss, beliefs, {"model_loss": loss, "pixel_loss": pixel_loss, "kl": kl}
+    report = {"pixel_loss": pixel_loss, "kl": kl}
+    if model.joint_head is not None:
+        assert joints is not None, "model.joint_scale needs joint positions with every batch"
+        error = widen(model.joint_head(beliefs.feature)) - joints
+        report["joint_loss"] = 0.5 * error.square().sum(-1).mean()
+        loss = loss + config.joint_scale * report["joint_loss"]
+    return loss, beliefs, {"model_loss": loss, **report}
 
 
 def gaussian_kl(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor) -> Tensor:

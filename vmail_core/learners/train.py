@@ -60,10 +60,15 @@ class Trainer:
             report: called with progress and metrics about once a second of updates.
 
         Raises:
-            ValueError: no demonstrations, or the folder holds a run with another config.
+            ValueError: no demonstrations, joint angles that the config wants are missing, or the folder holds a run
+                with another config.
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
+        if config.model.joint_scale and any(demo.joint_positions is None for demo in demos):
+            raise ValueError(
+                "model.joint_scale needs demonstrations with joint angles; set model.joint_scale=0 without"
+            )
         self.config, self.env, self.report = config, env, report
         self.progress = Progress()
         self.stage = "learning"  # what it does now, for a display: learning, practising, evaluating or saving
@@ -156,9 +161,11 @@ class Trainer:
         totals: dict[str, torch.Tensor] = {}
         for _ in range(updates):
             demo_count = self._demo_count()
-            image, action = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
+            chunks = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
             try:
-                metrics = self.learner.update(image, action, demo_count, self._imitation_share)
+                metrics = self.learner.update(
+                    chunks.image, chunks.action, demo_count, self._imitation_share, chunks.joint_positions
+                )
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
                 raise FloatingPointError(f"{where}: {error}; lower its learning rate and start again") from error

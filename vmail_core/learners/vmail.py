@@ -19,7 +19,6 @@ from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
-from vmail_core.models.augment import shift_chunks
 from vmail_core.models.precision import widen
 
 
@@ -42,6 +41,7 @@ class VMAIL(nn.Module):
             m.norm,
             m.vision,
             predict_action=m.action_scale > 0.0,
+            predict_joints=m.joint_scale > 0.0,
         )
         size = self.model.feature_size
         self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
@@ -80,7 +80,14 @@ class VMAIL(nn.Module):
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), learning_rate, eps=1e-7, fused=True)
 
-    def update(self, image: np.ndarray, action: np.ndarray, demo_count: int, share: float = 1.0) -> dict[str, Tensor]:
+    def update(
+        self,
+        image: np.ndarray,
+        action: np.ndarray,
+        demo_count: int,
+        share: float = 1.0,
+        joint_positions: np.ndarray | None = None,
+    ) -> dict[str, Tensor]:
         """One update from chunks whose first `demo_count` are demonstrations.
 
         Args:
@@ -88,6 +95,7 @@ class VMAIL(nn.Module):
             action: (L, B, A) float32; action[t] led to image[t].
             demo_count: how many of the B chunks the expert made.
             share: of Eq. 8's weight `policy.imitation`; 0 leaves Eq. 6 and Eq. 8 out, and the policy copies the expert.
+            joint_positions: (L, B, A) float32 rad at each image; needed with `model.joint_scale`.
 
         Returns:
             Named scalars.
@@ -95,9 +103,9 @@ class VMAIL(nn.Module):
         assert image.dtype == np.uint8 and action.dtype == np.float32, (image.dtype, action.dtype)
         actions = torch.from_numpy(action).to(self.device)
         pixels = preprocess(torch.from_numpy(image).to(self.device))
-        beliefs, report = self.learn_model(pixels, actions, demo_count)
-        demos = Latent(*(part[:-1, :demo_count] for part in beliefs)).flatten()
-        expert = (self._expert_feature(demos), actions[1:, :demo_count].flatten(0, 1))
+        joints = None if joint_positions is None else torch.from_numpy(joint_positions).to(self.device)
+        beliefs, report = self.learn_model(pixels, actions, demo_count, joints)
+        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
         if not share * self.config.policy.imitation:
             report |= self._clone(expert)
         else:
@@ -107,27 +115,13 @@ class VMAIL(nn.Module):
             average.update_parameters(module)
         return report
 
-    @torch.no_grad()
-    def _expert_feature(self, demos: Latent) -> Tensor:
-        """Features (N, F) of the expert's beliefs; a share `train.expert_imagined` is drawn from the forward model.
-
-        All that D knows of the policy is imagined, from T. Were all of the expert's from q, D could tell the two apart
-        by that alone; and cloning from T makes the policy sure of itself where it imagines.
-        """
-        share = self.config.train.expert_imagined
-        if not share:
-            return demos.feature
-        mean, std = self.model.rssm.prior(demos.deter)
-        imagined = torch.rand(len(mean), 1, device=self.device) < share
-        stoch = torch.where(imagined, mean + std * torch.randn_like(std), demos.stoch)
-        return demos._replace(stoch=stoch).feature
-
-    def learn_model(self, pixels: Tensor, action: Tensor, demo_count: int) -> tuple[Latent, dict[str, Tensor]]:
+    def learn_model(
+        self, pixels: Tensor, action: Tensor, demo_count: int, joints: Tensor | None = None
+    ) -> tuple[Latent, dict[str, Tensor]]:
         """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
         config = self.config.model
-        seen = shift_chunks(pixels, config.shift) if config.shift else pixels
         with self._autocast():
-            loss, beliefs, report = eq.eq7_model_loss(self.model, seen, action, config, shown=pixels)
+            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config, joints)
             if self.model.action_head is not None:
                 predicted = torch.tanh(widen(self.model.action_head(beliefs.feature[:-1, :demo_count])))
                 report["action_loss"] = (predicted - action[1:, :demo_count]).square().sum(-1).mean()

@@ -19,6 +19,7 @@ class Dot:
 
     action_size = 2
     control_period = 0.1
+    joint_positions = None
 
     def __init__(self, reward_seed: int = 0) -> None:
         self._rewards = np.random.default_rng(reward_seed)
@@ -120,3 +121,9 @@ def test_nan_stops_the_run_and_names_it(tmp_path, config):
         next(trainer.learner.model.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="run.*update"):
         trainer.run()
+
+
+def test_joint_angles_that_were_not_recorded_are_missed_at_once(tmp_path):
+    config = load_config("debug", {"model.joint_scale": 1.0})
+    with pytest.raises(ValueError, match=r"joint angles; set model\.joint_scale=0"):
+        Trainer(config, demos(), Dot(), tmp_path)

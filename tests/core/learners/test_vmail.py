@@ -1,7 +1,5 @@
 """The update of Algorithm 1: what learns from what, and that nothing leaks."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -105,15 +103,15 @@ def test_without_an_action_scale_there_is_no_action_head(learner):
     assert "action_loss" not in learner.update(*batch(), demo_count=2)
 
 
-def test_a_share_of_the_experts_latents_is_drawn_from_the_forward_model(learner):
+def test_with_a_joint_scale_the_belief_learns_the_joint_angles():
+    torch.manual_seed(0)
+    learner = VMAIL(load_config("debug", {"model.joint_scale": 500.0}), action_size=2)
     image, action = batch()
-    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
-    beliefs = beliefs.flatten()
-    assert torch.equal(learner._expert_feature(beliefs), beliefs.feature)
-    train = dataclasses.replace(learner.config.train, expert_imagined=0.5)
-    learner.config = dataclasses.replace(learner.config, train=train)
-    changed = (learner._expert_feature(beliefs) != beliefs.feature).any(-1).float().mean()
-    assert 0.0 < changed < 1.0
+    joints = np.full_like(action, 0.7)
+    reports = [learner.update(image, action, 2, 0.0, joints) for _ in range(150)]
+    assert float(reports[-1]["joint_loss"]) < 0.1 * float(reports[0]["joint_loss"])
+    with pytest.raises(AssertionError, match="joint_scale needs joint positions"):
+        learner.update(image, action, 2)
 
 
 def test_what_is_deployed_is_the_running_mean_of_the_weights():
