@@ -33,7 +33,6 @@ class Model:
     kl_balance: float | None = None  # share of the KL's gradient that trains the prior; None: plain KL
     pixel_scale: float = 1.0  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
     joint_scale: float = 0.0  # weight of reconstructing recorded joint angles too; acting still takes pictures alone
-    action_scale: float = 0.0  # weight of predicting the expert's next action from the belief, which shapes the encoder
     decode_fraction: float = 1.0  # of a batch's frames that are reconstructed at each update, chosen at random
     learning_rate: float = 6e-4
 

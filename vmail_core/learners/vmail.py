@@ -19,7 +19,6 @@ from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
-from vmail_core.models.precision import widen
 
 
 class VMAIL(nn.Module):
@@ -40,7 +39,6 @@ class VMAIL(nn.Module):
             m.min_std,
             m.norm,
             m.vision,
-            predict_action=m.action_scale > 0.0,
             predict_joints=m.joint_scale > 0.0,
         )
         size = self.model.feature_size
@@ -104,7 +102,7 @@ class VMAIL(nn.Module):
         actions = torch.from_numpy(action).to(self.device)
         pixels = preprocess(torch.from_numpy(image).to(self.device))
         joints = None if joint_positions is None else torch.from_numpy(joint_positions).to(self.device)
-        beliefs, report = self.learn_model(pixels, actions, demo_count, joints)
+        beliefs, report = self.learn_model(pixels, actions, joints)
         expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
         if not share * self.config.policy.imitation:
             report |= self._clone(expert)
@@ -116,16 +114,12 @@ class VMAIL(nn.Module):
         return report
 
     def learn_model(
-        self, pixels: Tensor, action: Tensor, demo_count: int, joints: Tensor | None = None
+        self, pixels: Tensor, action: Tensor, joints: Tensor | None = None
     ) -> tuple[Latent, dict[str, Tensor]]:
         """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
         config = self.config.model
         with self._autocast():
             loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config, joints)
-            if self.model.action_head is not None:
-                predicted = torch.tanh(widen(self.model.action_head(beliefs.feature[:-1, :demo_count])))
-                report["action_loss"] = (predicted - action[1:, :demo_count]).square().sum(-1).mean()
-                loss = loss + config.action_scale * report["action_loss"]
         self._step("model", loss, self.model.parameters())
         return beliefs.detach(), {name: value.detach() for name, value in report.items()}
 

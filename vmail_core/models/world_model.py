@@ -24,20 +24,17 @@ class WorldModel(nn.Module):
         min_std: float,
         norm: bool,
         vision: str = "dreamer",
-        predict_action: bool = False,
         predict_joints: bool = False,
     ) -> None:
         """Build the three parts with matching sizes.
 
-        `predict_action` adds a head that guesses the expert's next action, `predict_joints` one that tells the joint
-        angles; both only shape the belief while it learns.
+        `predict_joints` adds a head that tells joint angles (..., A) in rad, which only shapes the belief in learning.
         """
         super().__init__()
         self.image_size, self.action_size = image_size, action_size
         self.encoder, embed_size, make_decoder = make_vision(vision, image_size, depth)
         self.rssm = RSSM(action_size, embed_size, deter, stoch, hidden, min_std, norm)
         self.decoder = make_decoder(self.rssm.feature_size)
-        self.action_head = mlp(self.rssm.feature_size, hidden, 1, action_size) if predict_action else None
         self.joint_head = mlp(self.rssm.feature_size, hidden, 1, action_size) if predict_joints else None
 
     @property

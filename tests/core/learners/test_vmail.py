@@ -33,8 +33,8 @@ def test_every_part_learns_and_every_metric_is_finite(learner):
 
 def test_discriminator_and_policy_never_shape_the_model(learner):
     image, action = batch()
-    _, report = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
-    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action), 2)
+    _, report = learner.learn_model(_pixels(image), torch.from_numpy(action))
+    beliefs, _ = learner.learn_model(_pixels(image), torch.from_numpy(action))
     before = weights(learner.model)
     expert = (beliefs.feature[:-1, :2].flatten(0, 1), torch.from_numpy(action)[1:, :2].flatten(0, 1))
     practice = (beliefs.feature[:, 2:], torch.from_numpy(action)[1:, 2:])
@@ -87,20 +87,6 @@ def test_a_warm_start_clones_and_leaves_discriminator_and_critic_alone(learner):
     report = learner.update(*batch(), demo_count=2, share=0.0)
     assert torch.equal(before[0], weights(learner.discriminator)) and torch.equal(before[1], weights(learner.critic))
     assert "cloning_loss" in report and "imagined_return" not in report
-
-
-def test_with_an_action_scale_the_belief_learns_to_predict_the_experts_action():
-    torch.manual_seed(0)
-    learner = VMAIL(load_config("debug", {"model.action_scale": 50.0}), action_size=2)
-    image, action = batch()
-    action[1:, :2] = 0.5  # the expert's side of the batch
-    losses = [float(learner.update(image, action, demo_count=2, share=0.0)["action_loss"]) for _ in range(150)]
-    assert losses[-1] < 0.5 * losses[0], losses
-
-
-def test_without_an_action_scale_there_is_no_action_head(learner):
-    assert learner.model.action_head is None
-    assert "action_loss" not in learner.update(*batch(), demo_count=2)
 
 
 def test_with_a_joint_scale_the_belief_learns_the_joint_angles():
