@@ -1,10 +1,11 @@
 """V-MAIL against cloning with ten, three and one demonstrations, without and with kicks, beside the controls.
 
-    python benchmarks/claw_study.py [--minutes 60] [--counts 10 3 1] [--seeds 0 1 2] [--methods vmail ...]
+    python benchmarks/claw_study.py [--updates 6000] [--counts 10 3 1] [--seeds 0 1 2] [--methods vmail ...]
 
 Every training is a run of its own and every result is written at once, so the study may be stopped at any time: the
-same command goes on. Results from several machines go into one file if each runs its part (--seeds, --methods) in turn.
-Writes results/claw_study.json, .csv and .md. This takes hours: methods x counts x seeds x minutes.
+same command goes on. Parts of it (--counts, --seeds, --methods) may run side by side, with --threads 1 each; all write
+into one file. Trainings end after so many updates, for minutes depend on what else the machine does.
+Writes results/claw_study.json, .csv and .md. This takes hours: methods x counts x seeds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import fcntl
 import json
 import sys
 import time
@@ -42,7 +44,7 @@ from vmail_core.provenance import git_commit, machine
 from vmail_core.robot import load_robot
 from vmail_sim.visual import VisualTask
 
-STARTS = 10
+STARTS = 20
 KICK = "both"
 COLUMNS = ("method", "demos", "seed", "minutes", "updates", "radians", "radians_min", "return", "kicked", "kicked_min")
 Maker = Callable[[VisualTask], ImagePolicy]
@@ -59,7 +61,11 @@ def scores_of(make: Maker, size: int) -> dict[str, Any]:
 
 def train_latent(method: str, demos: list[Episode], seed: int, arguments: argparse.Namespace) -> dict[str, Any] | None:
     """A V-MAIL run, or one that only clones on latents; None when it was interrupted."""
-    overrides: dict[str, Any] = {"train.seed": seed, "train.minutes": arguments.minutes}
+    overrides: dict[str, Any] = {
+        "train.seed": seed,
+        "train.updates": arguments.updates,
+        "train.threads": arguments.threads,
+    }
     if method == "latent_cloning":
         overrides["policy.imitation"] = 0.0
     config = load_config(arguments.preset, overrides)
@@ -119,10 +125,12 @@ class Results:
         return next((run for run in self.read()["runs"] if all(run.get(k) == v for k, v in key.items())), None)
 
     def add(self, run: dict[str, Any]) -> None:
-        """Add a run and write all files."""
-        study = self.read()
-        study["runs"].append(run)
-        self.write(study)
+        """Add a run and write all files, one process at a time."""
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            study = self.read()
+            study["runs"].append(run)
+            self.write(study)
 
     def write(self, study: dict[str, Any]) -> None:
         """Write JSON, CSV and Markdown."""
@@ -180,7 +188,7 @@ def main() -> int:
         for seed in arguments.seeds:
             for method in arguments.methods:
                 key = {"method": method, "demos": count, "seed": seed}
-                key |= {} if method == "pixel_cloning" else {"minutes_limit": arguments.minutes}
+                key |= {} if method == "pixel_cloning" else {"updates": arguments.updates}
                 if results.find(key):
                     continue
                 print(", ".join(f"{name} {value}" for name, value in key.items()), flush=True)
@@ -198,7 +206,8 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="of learning for each training [60]")
+    parser.add_argument("--updates", type=int, default=6000, help="of each training [6000]")
+    parser.add_argument("--threads", type=int, help="of each training [all]")
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 3, 1], help="demonstrations [10 3 1]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the learners [0 1 2]")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))

@@ -83,8 +83,8 @@ def learning(figures: Figures) -> str:
     updates = f"{learned['updates']:.0f} updates" if learned["updates"] else "training"
     return f"""<h2>Learning</h2>
 <figure>{learning_plot(learned, figures["headline"]["expert_radians"])}
-<figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The learner sees
-pictures and actions only: neither radians nor rewards.</figcaption></figure>"""
+<figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The policy acts on pictures
+alone. Learning also saw the joint angles that the servos report, but neither radians nor rewards.</figcaption></figure>"""
 
 
 def scores(figures: Figures) -> str:
