@@ -13,7 +13,7 @@ from vmail_hardware.sdk_port import QuickPort
 
 ALERT_BIT = 0x80
 _PROTOCOL = 2.0
-_UNHURRIED_TIMEOUT_MS = 100.0
+_UNHURRIED_TIMEOUT_MS = 400.0
 
 
 class SdkLink:

@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-pytest.importorskip("torch", reason="torch (the extra `train`) is not installed")
-pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-
-import torch  # noqa: E402
-
-from vmail.demo.settings import TASK, Settings  # noqa: E402
-from vmail.demo.trial import Trial, write_trials  # noqa: E402
-from vmail_core.deploy.bundle import Bundle, Sizes  # noqa: E402
-from vmail_core.episodes import Episode  # noqa: E402
-from vmail_core.robot import RobotSpec, load_robot  # noqa: E402
-from vmail_sim.experts import load_expert  # noqa: E402
-from vmail_sim.experts.demos import demonstrate  # noqa: E402
-from vmail_sim.visual import VisualTask  # noqa: E402
+from vmail.demo.settings import TASK, Settings
+from vmail.demo.trial import Trial, write_trials
+from vmail_core.deploy.bundle import Bundle, Sizes
+from vmail_core.episodes import Episode
+from vmail_core.robot import RobotSpec, load_robot
+from vmail_sim.experts import load_expert
+from vmail_sim.experts.demos import demonstrate
+from vmail_sim.visual import VisualTask
 
 STEPS = 15
 SIZE = 32

@@ -36,9 +36,10 @@ def test_every_cell_is_measured_once(
     study: Any, small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
-    preset.write_text(yaml.safe_dump({**small, "train": {**small["train"], "updates": 10}}))
+    preset.write_text(yaml.safe_dump(small))
     write_episode(work / "episodes", demonstrations[0], "demo")
-    words = ["--counts", "1", "--seeds", "0", "--preset", str(preset), "--work", str(work), "--out", str(out)]
+    words = ["--counts", "1", "--seeds", "0", "--updates", "10", "--preset", str(preset)]
+    words += ["--work", str(work), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["claw_study.py", *words])
     assert study.main() == 0
     found = json.loads(out.read_text())

@@ -101,7 +101,8 @@ def test_late_answers_are_not_taken_for_new_ones(emulated: EmulatedBus, spec: Ro
         bus.read()
     plant.push(spec.rest + 0.3)
     emulated.faults.reply_delay_s = 0.0
-    time.sleep(0.8)  # the late answer lies in the port's buffer now
+    assert bus._link._port is not None
+    wait_until(lambda: bus._link._port.ser.in_waiting > 0)  # the late answer lies in the port's buffer now
     np.testing.assert_allclose(bus.read().position, spec.rest + 0.3, atol=TICK)
     bus.close()
 

@@ -17,19 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from vmail.graph import fastdds_profile
-
-pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-
-os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
-os.environ.setdefault("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(fastdds_profile())
-
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no folder of tests
-
-from ros_harness import NodeProcess, Ros, claim_domain  # noqa: E402
+from ros_harness import NodeProcess, Ros, claim_domain
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,6 +26,15 @@ def ros_domain() -> int:
     domain = claim_domain()
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     return domain
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_switches() -> Iterator[None]:
+    """Emulated servos answer from a thread of this process, which waits for the other threads to let go of Python."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as in the node `twin`
+    yield
+    sys.setswitchinterval(interval)
 
 
 def _probe() -> Iterator[Ros]:

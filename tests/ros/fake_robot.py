@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from rcl_interfaces.srv import GetParameters
-from ros_harness import Collected, Ros
+from ros_harness import QUESTION_PERIOD_S, Collected, Ros
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -53,6 +53,7 @@ class FakeRobot:
         self._positions, self._picture = robot.rest.copy(), np.zeros((16, 16, 3), np.uint8)
         self._stamp_ns = self._due_ns = 0
         self._listening, self._dealt_with, self._commanded = False, True, False
+        self._ask_at = 0.0
         self._rng = np.random.default_rng(0)
         node = ros.node
         self._camera_publisher = node.create_publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
@@ -63,13 +64,15 @@ class FakeRobot:
         node.create_timer(JOINTS_PERIOD_S, self._on_timer)
 
     def _runner_listens(self) -> bool:
+        """Whether it has answered: it then knows every endpoint here, which were made before the client that asks."""
+        if not self._listening and self._runner.service_is_ready() and time.monotonic() > self._ask_at:
+            self._ask_at = time.monotonic() + QUESTION_PERIOD_S
+            self._runner.call_async(GetParameters.Request()).add_done_callback(self._on_first_answer)
         publishers = (self._camera_publisher, self._joints_publisher, self._sent_publisher)
-        self._listening = self._listening or (
-            all(publisher.get_subscription_count() for publisher in publishers)
-            and self._subscription.get_publisher_count() > 0
-            and self._runner.service_is_ready()
-        )
-        return self._listening
+        return self._listening and all(publisher.get_subscription_count() for publisher in publishers)
+
+    def _on_first_answer(self, future: Any) -> None:
+        self._listening = True
 
     def _on_timer(self) -> None:
         if not self._dealt_with or not self._runner_listens():

@@ -1,4 +1,7 @@
-"""Starts vmail's nodes as processes and talks to them over real DDS. Used through the fixtures in conftest.py."""
+"""Starts vmail's nodes as processes and talks to them over real DDS. Used through the fixtures in conftest.py.
+
+Waiting is patient, so that a busy machine fails nothing. What a node owes in time is judged by the node's own stamps.
+"""
 
 from __future__ import annotations
 
@@ -15,42 +18,50 @@ from typing import Any
 import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.messages import NS_PER_S, ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
-START_TIMEOUT_S = 30.0  # a node imports numpy, rclpy and, for the twin, MuJoCo, on a busy machine
-STOP_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0  # a node imports numpy, rclpy and, for the twin, MuJoCo, on a busy machine
+STOP_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 8.0
+QUESTION_PERIOD_S = 0.5  # a question that was asked too early is lost, and asked again
+POLL_PERIOD_S = 0.02
+
+
+def until(condition: Callable[[], Any], what: str, timeout: float = START_TIMEOUT_S) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {timeout} s: {what}"
+        time.sleep(POLL_PERIOD_S)
 
 
 class Collected:
-    """Messages of one topic, in order of arrival, with their arrival times (time.monotonic)."""
+    """Messages of one topic, in order of arrival."""
 
     def __init__(self, topic: str) -> None:
         """Empty; the harness's executor calls `add`."""
         self.topic = topic
         self.messages: list[Any] = []
-        self.arrived: list[float] = []
         self._new = threading.Condition()
 
     def add(self, message: Any) -> None:
         """Append a message and wake waiters."""
         with self._new:
             self.messages.append(message)
-            self.arrived.append(time.monotonic())
             self._new.notify_all()
 
     def clear(self) -> None:
         """Forget what arrived so far."""
         with self._new:
             self.messages.clear()
-            self.arrived.clear()
 
     def wait_for(self, count: int = 1, timeout: float = START_TIMEOUT_S) -> list[Any]:
         """Wait until `count` messages have arrived since the start (or `clear`); returns them all."""
@@ -70,6 +81,17 @@ class Collected:
                 seen = len(self.messages)
                 if not self._new.wait(deadline - time.monotonic()):
                     raise AssertionError(f"{self.topic}: none of {seen} messages fulfilled the condition")
+
+    def wait_stamped(self, since_ns: int, count: int = 1, timeout: float = START_TIMEOUT_S) -> list[Any]:
+        """Wait for `count` messages stamped at this time or later; returns all of them."""
+
+        def late() -> list[Any]:
+            return [message for message in self.messages if ns_from_time(message.header.stamp) >= since_ns]
+
+        with self._new:
+            if not self._new.wait_for(lambda: len(late()) >= count, timeout):
+                raise AssertionError(f"{self.topic}: {len(late())} of {count} messages in {timeout} s")
+            return late()
 
 
 class Ros:
@@ -104,28 +126,58 @@ class Ros:
         self._context.try_shutdown()
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile) -> Collected:
-        """Subscribe and collect."""
+        """Subscribe and collect. Whoever must not publish unheard has to be met (`meet`) after this."""
         collected = Collected(topic)
         self.node.create_subscription(message_type, topic, collected.add, qos)
         return collected
 
     def publisher(self, message_type: type, topic: str, qos: QoSProfile, timeout: float = START_TIMEOUT_S) -> Any:
-        """A publisher that already has a subscriber."""
+        """A publisher whose first message arrives: it has met everybody who subscribes, and there is somebody.
+
+        What a subscriber publishes in answer is heard by every subscription that was made before this.
+        """
         publisher = self.node.create_publisher(message_type, topic, qos)
-        deadline = time.monotonic() + timeout
-        while publisher.get_subscription_count() == 0:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{topic}: nobody subscribed in {timeout} s")
-            time.sleep(0.02)
+        until(lambda: self._is_met(publisher, topic), f"somebody subscribes to {topic}", timeout)
         return publisher
 
+    def _is_met(self, publisher: Any, topic: str) -> bool:
+        names = {info.node_name for info in self.node.get_subscriptions_info_by_topic(topic)}
+        known = names <= set(self.node.get_node_names())  # a node's name comes after its subscriptions
+        found = 0 < len(names) <= publisher.get_subscription_count()
+        # The names are looked at anew when one is silent: it may be that of a node that was killed.
+        return known and found and all(self._answers(name, 1.0) for name in names)
+
+    def meet(self, node_name: str, timeout: float = START_TIMEOUT_S) -> None:
+        """Wait until a node has found every publisher, subscription and client that was made here so far.
+
+        That this end has found the node says nothing of the other direction. But DDS announces a participant's
+        endpoints in the order in which they were made: a node that answers a new client knows all that came before.
+        """
+        if not self._answers(node_name, timeout):
+            raise AssertionError(f"node {node_name} did not answer in {timeout} s")
+
+    def _answers(self, node_name: str, timeout: float) -> bool:
+        client = self.node.create_client(GetParameters, f"/{node_name}/get_parameters")
+        answered = threading.Event()
+        deadline = time.monotonic() + timeout
+        try:
+            while not answered.is_set() and time.monotonic() < deadline:
+                if client.service_is_ready():
+                    client.call_async(GetParameters.Request()).add_done_callback(lambda _: answered.set())
+                    answered.wait(QUESTION_PERIOD_S)
+                else:
+                    time.sleep(POLL_PERIOD_S)
+            return answered.is_set()
+        finally:
+            self.node.destroy_client(client)
+
     def call(self, service_type: type, name: str, request: Any = None, timeout: float = START_TIMEOUT_S) -> Any:
-        """Call a service, waiting for it to appear; returns the response."""
+        """Call a service, waiting for it to appear; returns the response. Services begin with their node's name."""
         client = self.node.create_client(service_type, name)
         try:
-            if not client.wait_for_service(timeout):
-                raise AssertionError(f"service {name} did not appear in {timeout} s")
             deadline = time.monotonic() + timeout
+            until(client.service_is_ready, f"service {name} appears", timeout)
+            self.meet(name.strip("/").split("/")[0], timeout)  # a node that does not know the client drops its answer
             while time.monotonic() < deadline:
                 # A node that a test killed lives on in DDS for some seconds and may have got the question.
                 answered = threading.Event()
@@ -143,21 +195,39 @@ class Ros:
         (result,) = self.call(SetParameters, f"/{node_name}/set_parameters", request).results
         assert result.successful, f"{node_name}.{name} = {value!r}: {result.reason}"
 
-    def wait_reason(self, node_name: str, reason: str, timeout: float = START_TIMEOUT_S) -> DiagnosticStatus:
-        """Wait until a node's status on /diagnostics, from now on, has a named reason; returns the status."""
-        self.diagnostics.clear()
-        found: list[DiagnosticStatus] = []
+    def wait_reason(
+        self,
+        node_name: str,
+        reason: str,
+        timeout: float = START_TIMEOUT_S,
+        within: float | None = None,
+        since_ns: int | None = None,
+    ) -> DiagnosticStatus:
+        """Wait until a node's status on /diagnostics has a named reason; returns the status.
+
+        Args:
+            node_name, reason: which.
+            timeout: how long to wait for it to arrive.
+            within: seconds from `since_ns` in which the node has to have said so, by its own stamp.
+            since_ns: only what the node said after this counts, by its own stamp; by default, after the call.
+        """
+        since_ns = time.time_ns() if since_ns is None else since_ns
+
+        def said(message: DiagnosticArray) -> list[DiagnosticStatus]:
+            late = ns_from_time(message.header.stamp) >= since_ns
+            return [status for status in message.status if status.name == node_name and late]
 
         def matches(message: DiagnosticArray) -> bool:
-            found[:] = [s for s in message.status if s.name == node_name and reason_of(s) == reason]
-            return bool(found)
+            return any(reason_of(status) == reason for status in said(message))
 
         try:
-            self.diagnostics.wait_until(matches, timeout)
+            message = self.diagnostics.wait_until(matches, timeout)
         except AssertionError:
-            seen = sorted({(s.name, reason_of(s)) for m in self.diagnostics.messages for s in m.status})
+            seen = sorted({(s.name, reason_of(s)) for m in self.diagnostics.messages for s in said(m)})
             raise AssertionError(f"{node_name} did not report {reason!r} in {timeout} s; seen: {seen}") from None
-        return found[0]
+        took = (ns_from_time(message.header.stamp) - since_ns) / NS_PER_S
+        assert within is None or took <= within, f"{node_name} reported {reason!r} after {took:.2f} s"
+        return next(status for status in said(message) if reason_of(status) == reason)
 
 
 class NodeProcess:
@@ -192,20 +262,12 @@ class NodeProcess:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = STOP_TIMEOUT_S) -> int:
+    def wait(self, timeout: float = START_TIMEOUT_S) -> int:
         """Wait for the end; returns the exit code."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.label} did not end in {timeout} s; output:\n{self.output}") from None
-
-    def wait_output(self, text: str, timeout: float = START_TIMEOUT_S) -> None:
-        """Wait until the output holds a text."""
-        deadline = time.monotonic() + timeout
-        while text not in self.output:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{self.label} never printed {text!r}; output:\n{self.output}")
-            time.sleep(0.05)
 
     def end(self) -> None:
         """Stop it, politely at first."""

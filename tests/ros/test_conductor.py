@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ros_harness import START_TIMEOUT_S, until
 
+from vmail.demo.conductor import MAX_LOST
 from vmail.demo.recording import list_takes, record_takes
 from vmail.demo.ros_trials import expert_series, policy_series, require_alone, run_series
 from vmail.demo.running_graph import GraphFailed, running
@@ -35,14 +36,16 @@ def test_expert_turns_from_the_start_that_the_seed_says(spec: RobotSpec, tmp_pat
     joints, valve = draw_start(np.random.RandomState(SEED), spec.rest, "wide")
     assert np.abs(trial.joints[0] - joints).max() < 0.08  # gravity, while it settles
     assert trial.valve[0] == pytest.approx(valve, abs=0.05)
-    assert len(trial.time) in (STEPS, STEPS + 1) and len(trial.latency_ms) == STEPS
-    assert trial.time[-1] == pytest.approx(STEPS * spec.control_period, abs=0.15)
+    lost = 2 * STEPS + 1 - len(trial.time) - len(trial.latency_ms)
+    assert 0 <= lost <= MAX_LOST  # none, where the machine has nothing else to do
+    assert STEPS - lost - 0.5 < trial.time[-1] / spec.control_period < STEPS + 0.5
     assert trial.radians(1) > 0.5
     assert np.all(trial.latency_ms > 0.0)
     assert "torque off" in (tmp_path / "log.txt").read_text()
-    began, again = time.monotonic(), []
-    run_series(series, spec, out, tmp_path / "log.txt", again.append)
-    assert len(again) == 1 and isinstance(again[0], Trial) and time.monotonic() - began < 1.0
+    again: list[Trial | None] = []
+    run_series(series, spec, out, tmp_path / "not_again.txt", again.append)
+    assert [found.seed for found in again if found] == [SEED]
+    assert len(again) == 1 and not (tmp_path / "not_again.txt").exists()  # no graph was started
 
 
 def test_takes_are_recorded_whole_and_those_there_are_kept(spec: RobotSpec, tmp_path: Path) -> None:
@@ -64,17 +67,16 @@ def test_interrupted_demo_keeps_no_half_take_and_leaves_torque_off(tmp_path: Pat
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "vmail.cli", "demo", "--record", "--until", "record", "--out", str(out)]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 60.0
-    while not list(out.glob("takes/take_*")):
-        assert demo.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1.0)  # into the take
+    log = out / "logs" / "record.log"
+    until(
+        lambda: demo.poll() is not None or (log.exists() and "[dynamixel_driver]: ok" in log.read_text()),
+        "a take goes on",
+    )
     demo.send_signal(signal.SIGINT)
-    said, _ = demo.communicate(timeout=30.0)
+    said, _ = demo.communicate(timeout=START_TIMEOUT_S)
     assert demo.returncode == 130 and "torque is off" in said and "same command goes on" in said
     assert not list_takes(out / "takes")
-    log = (out / "logs" / "record.log").read_text()
-    assert "torque is off, port closed" in log and "[twin]: torque_off: episode 1" in log
+    assert "torque is off, port closed" in log.read_text() and "[twin]: torque_off: episode 1" in log.read_text()
 
 
 def test_a_node_that_ends_is_named_with_its_own_words(spec: RobotSpec, tmp_path: Path) -> None:
@@ -86,9 +88,6 @@ def test_a_node_that_ends_is_named_with_its_own_words(spec: RobotSpec, tmp_path:
 def test_a_second_robot_in_the_domain_is_refused(spec: RobotSpec, tmp_path: Path) -> None:
     arguments = {"sim": "true", "task": TASK, "record": "none"}
     with running("dclaw_teleop_demo", arguments, tmp_path / "log.txt") as graph:
-        deadline = time.monotonic() + 30.0
-        while "torque on" not in graph.log.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: "torque on" in graph.log.read_text(), "the robot runs")
         with pytest.raises(RuntimeError, match="another robot or twin is running in ROS domain"):
             require_alone(spec)

@@ -10,22 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
-from ros_harness import NodeProcess, Ros
+from diagnostic_msgs.msg import DiagnosticStatus
+from driver_process import start_driver
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from ros_harness import Collected, NodeProcess, Ros, until
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus, Faults
-from vmail_nodes.messages import command_message, latency_ns, positions_from_command, positions_from_joint_state
+from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.messages import (
+    command_message,
+    latency_ns,
+    ns_from_time,
+    positions_from_command,
+    positions_from_joint_state,
+)
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 
 pytestmark = pytest.mark.xdist_group("driver")  # its tests share processes
 
 SPEC = load_robot("dclaw")
 TICK = 2 * np.pi / 4096
+# Emulated servos and commands are as late as the machine is busy. No test here is about how soon an age is noticed.
+PATIENCE = {"reply_timeout_ms": 40.0, "command_timeout_s": 1.0}
 
 
 class Commander:
@@ -68,21 +79,33 @@ def processes() -> list[NodeProcess]:
     return []
 
 
+def is_active(ros: Ros) -> bool:
+    return ros.call(GetState, "dynamixel_driver/get_state").current_state.id == State.PRIMARY_STATE_ACTIVE
+
+
 @pytest.fixture
 def driver(
     ros: Ros, bus: EmulatedBus, module_start_node: Callable[..., NodeProcess], processes: list[NodeProcess]
 ) -> NodeProcess:
     """A driver on that bus, waiting for commands with torque on and the joints 0.1 rad off the rest pose."""
     vars(bus.faults).update(vars(Faults()))
+    until(bus.path.exists, "the bus is plugged in")
+    if processes and processes[-1].process.poll() is None and not is_active(ros):
+        processes[-1].end()  # a test before failed
     if not processes or processes[-1].process.poll() is not None:
-        processes.append(module_start_node("vmail_nodes.dynamixel_driver", {"port": str(bus.path)}))
-        processes[-1].wait_output("torque on")
+        processes.append(start_driver(module_start_node, {"port": str(bus.path), **PATIENCE}))
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
     bus.plant.push(np.clip(SPEC.rest + 0.1, SPEC.lower, SPEC.upper))
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
     ros.wait_reason("dynamixel_driver", "no_command_yet")
     return processes[-1]
+
+
+@pytest.fixture(scope="module")
+def states(ros: Ros) -> Collected:
+    """What the driver reads: one message for each tick that found all servos."""
+    return ros.collect(JointState, "joint_states", SENSOR_SUBSCRIBER)
 
 
 @pytest.fixture
@@ -103,12 +126,18 @@ def goals(bus: EmulatedBus) -> np.ndarray:
     return (ticks * TICK - SPEC.zero_rad) * SPEC.direction
 
 
-def test_reads_at_rate_and_reports_where_the_joints_are(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
-    states = ros.collect(JointState, "joint_states", SENSOR_SUBSCRIBER)
-    states.wait_for(1)
+def wait_ticks(states: Collected, count: int) -> list[JointState]:
+    """Let the driver read so often; what it wrote before that has reached the servos."""
     states.clear()
-    messages = states.wait_for(100)
-    assert 0.5 < states.arrived[99] - states.arrived[0] < 2.0  # 100 Hz on a busy machine
+    return states.wait_stamped(time.time_ns(), count)
+
+
+def test_reads_at_rate_and_reports_where_the_joints_are(
+    bus: EmulatedBus, driver: NodeProcess, states: Collected
+) -> None:
+    messages = wait_ticks(states, 100)
+    intervals = np.diff([ns_from_time(message.header.stamp) for message in messages]) * 1e-9
+    assert np.median(intervals) == pytest.approx(0.01, rel=0.2)  # some are longer on a busy machine
     assert list(messages[-1].name) == list(SPEC.joint_names)
     np.testing.assert_allclose(
         positions_from_joint_state(messages[-1], SPEC.joint_names), bus.plant.positions(), atol=TICK
@@ -126,10 +155,11 @@ def test_obeys_commands_within_the_speed_limit_and_says_what_it_sent(
     written = positions_from_command(first, SPEC.joint_names)
     np.testing.assert_allclose(written, SPEC.limit_step(desired, before), atol=1.5 * TICK)
     assert np.abs(written - desired).max() > 0.5  # the far joints were held back
-    assert 0 < latency_ns(first) < 100e6
     sent.wait_for(12)
+    until(lambda: np.allclose(bus.plant.positions(), desired, rtol=0.0, atol=0.02), "the joints arrive")
     commander.stop()
-    np.testing.assert_allclose(bus.plant.positions(), desired, atol=0.02)
+    latencies = [latency_ns(message) for message in sent.messages]
+    assert 0 < min(latencies) < 100e6  # the least of them is the driver's, the others may be the machine's
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -150,7 +180,7 @@ def test_torque_is_off_after_a_signal_with_a_servo_that_loses_answers(bus: Emula
 
 def test_says_so_when_torque_may_still_be_on(bus: EmulatedBus, driver: NodeProcess) -> None:
     bus.faults.unplugged = True
-    time.sleep(0.2)
+    until(lambda: not bus.path.exists(), "the bus is unplugged")
     driver.signal(signal.SIGTERM)
     assert driver.wait() == 1
     assert "torque may still be on" in driver.output
@@ -165,8 +195,9 @@ def test_torque_follows_the_lifecycle(ros: Ros, bus: EmulatedBus, driver: NodePr
     assert change_state(ros, Transition.TRANSITION_DEACTIVATE)
     assert torque(bus) == [0] * SPEC.action_size
     assert change_state(ros, Transition.TRANSITION_CLEANUP)
-    assert change_state(ros, Transition.TRANSITION_CONFIGURE)
-    assert change_state(ros, Transition.TRANSITION_ACTIVATE)
+    # Either refuses, and may be asked again, when a busy machine keeps the emulated servos from answering in time.
+    until(lambda: change_state(ros, Transition.TRANSITION_CONFIGURE), "the driver is configured")
+    until(lambda: change_state(ros, Transition.TRANSITION_ACTIVATE), "the driver is active")
     assert torque(bus) == [1] * SPEC.action_size
     np.testing.assert_allclose(goals(bus), bus.plant.positions(), atol=1.5 * TICK)
     assert change_state(ros, Transition.TRANSITION_ACTIVE_SHUTDOWN)
@@ -175,104 +206,128 @@ def test_torque_follows_the_lifecycle(ros: Ros, bus: EmulatedBus, driver: NodePr
 
 
 def test_holds_when_commands_stop_and_goes_on_with_the_next(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+    stopped_ns = time.time_ns()
     commander.stop()
-    ros.wait_reason("dynamixel_driver", "command_too_old", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "command_too_old", within=3.0, since_ns=stopped_ns)
     assert torque(bus) == [1] * SPEC.action_size
     again = Commander(ros, SPEC.rest)
-    ros.wait_reason("dynamixel_driver", "ok", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "ok", within=3.0)
     again.stop()
 
 
-def test_a_hold_is_written_once_and_does_not_fight(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+def test_a_hold_is_written_once_and_does_not_fight(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
+) -> None:
+    stopped_ns = time.time_ns()
     commander.stop()
-    ros.wait_reason("dynamixel_driver", "command_too_old", timeout=3.0)
-    time.sleep(0.2)  # for the emulated servos to take the hold's goals
+    ros.wait_reason("dynamixel_driver", "command_too_old", within=3.0, since_ns=stopped_ns)
+    wait_ticks(states, 5)
     held = goals(bus)
     elsewhere = np.clip(held + 0.3, SPEC.lower, SPEC.upper)
     bus.plant.push(elsewhere)
     bus.hold_present()
-    time.sleep(0.5)
+    wait_ticks(states, 50)
     np.testing.assert_allclose(goals(bus), elsewhere, atol=1.5 * TICK)
 
 
-def test_not_a_number_holds(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+def test_not_a_number_holds(ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected) -> None:
     commander.positions = np.where(np.arange(SPEC.action_size) == 4, np.nan, 0.0)
-    status = ros.wait_reason("dynamixel_driver", "command_not_finite", timeout=3.0)
+    status = ros.wait_reason("dynamixel_driver", "command_not_finite", within=3.0)
     assert "MFJ21" in status.message
-    time.sleep(0.3)
+    wait_ticks(states, 30)
     np.testing.assert_allclose(goals(bus), SPEC.rest, atol=1.5 * TICK)  # the last good command stands
 
 
 def test_a_command_for_other_joints_holds(ros: Ros, driver: NodeProcess) -> None:
     publisher = ros.publisher(JointTrajectory, "joint_commands", COMMANDS)
-    publisher.publish(command_message(["a", "b"], np.zeros(2), time.time_ns()))
-    ros.wait_reason("dynamixel_driver", "command_wrong_size", timeout=3.0)
+    stamp_ns = time.time_ns()
+    publisher.publish(command_message(["a", "b"], np.zeros(2), stamp_ns))
+    ros.wait_reason("dynamixel_driver", "command_wrong_size", within=3.0, since_ns=stamp_ns)
 
 
-def test_a_command_from_an_old_picture_is_refused(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+def test_a_command_from_an_old_picture_is_refused(
+    ros: Ros, bus: EmulatedBus, driver: NodeProcess, states: Collected
+) -> None:
     before = goals(bus)
     publisher = ros.publisher(JointTrajectory, "joint_commands", COMMANDS)
-    publisher.publish(command_message(SPEC.joint_names, np.zeros(SPEC.action_size), time.time_ns() - 10**9))
-    ros.wait_reason("dynamixel_driver", "command_too_old", timeout=3.0)
+    now_ns = time.time_ns()
+    publisher.publish(command_message(SPEC.joint_names, np.zeros(SPEC.action_size), now_ns - 2 * 10**9))
+    ros.wait_reason("dynamixel_driver", "command_too_old", within=3.0, since_ns=now_ns)
+    wait_ticks(states, 5)
     np.testing.assert_allclose(goals(bus), before, atol=1.5 * TICK)
 
 
 def test_a_silent_servo_holds_by_name_and_recovers(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
     bus.faults.silent_ids = {21}
-    status = ros.wait_reason("dynamixel_driver", "bus_silent", timeout=3.0)
+    status = ros.wait_reason("dynamixel_driver", "bus_silent", within=3.0)
     assert "21" in status.message
     bus.faults.silent_ids = set()
-    ros.wait_reason("dynamixel_driver", "ok", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "ok", within=3.0)
 
 
-def test_one_lost_answer_changes_nothing(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
-    ros.diagnostics.clear()
+def test_one_lost_answer_changes_nothing(ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected) -> None:
+    def said(since_ns: int) -> list[DiagnosticStatus]:
+        messages = [m for m in list(ros.diagnostics.messages) if ns_from_time(m.header.stamp) >= since_ns]
+        return [status for message in messages for status in message.status if status.name == "dynamixel_driver"]
+
+    def silent_reads(status: DiagnosticStatus) -> int:
+        return int({pair.key: pair.value for pair in status.values}.get("silent_reads", "0"))
+
+    before = silent_reads(said(0)[-1])
+    wait_ticks(states, 1)
+    began_ns = time.time_ns()
     bus.faults.lose_next = 2
-    time.sleep(1.5)
-    reasons = {s.message for m in ros.diagnostics.messages for s in m.status if s.name == "dynamixel_driver"}
-    assert reasons == {"ok"}
+    until(lambda: any(silent_reads(status) > before for status in said(began_ns)), "the driver notices")
+    noticed_ns = time.time_ns()
+    until(lambda: said(noticed_ns), "the driver goes on")
+    assert bus.faults.lose_next == 0
+    reasons = {reason_of(status) for status in said(began_ns)}
+    # On a machine that stalled, all answers were late for once: then holding is right.
+    unknown_s = np.diff([ns_from_time(message.header.stamp) for message in list(states.messages)]).max() * 1e-9
+    assert reasons == {"ok"} or unknown_s > 0.1
 
 
 def test_an_unplugged_port_is_named_and_recovers_into_a_hold(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
     bus.faults.unplugged = True
-    ros.wait_reason("dynamixel_driver", "bus_lost", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "bus_lost", within=3.0)
     commander.stop()
     moved = np.clip(SPEC.rest + 0.15, SPEC.lower, SPEC.upper)
     bus.plant.push(moved)
-    time.sleep(0.7)  # long enough for the servos' own watchdogs
+    servos = [bus.servo(servo_id) for servo_id in SPEC.servo_ids]
+    until(lambda: all(servo.get("bus_watchdog") == -1 for servo in servos), "the servos' own watchdogs trip")
     bus.faults.unplugged = False
-    ros.wait_reason("dynamixel_driver", "no_command_yet", timeout=5.0)
+    ros.wait_reason("dynamixel_driver", "no_command_yet", within=5.0)
     assert torque(bus) == [1] * SPEC.action_size
     np.testing.assert_allclose(goals(bus), bus.plant.positions(), atol=0.02)
 
 
-def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected) -> None:
     assert ros.call(Trigger, "dynamixel_driver/estop").success
-    ros.wait_reason("dynamixel_driver", "estop", timeout=3.0)
-    time.sleep(0.3)
-    ros.wait_reason("dynamixel_driver", "estop", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "estop", within=3.0)
+    wait_ticks(states, 30)
+    ros.wait_reason("dynamixel_driver", "estop", within=3.0)
     assert torque(bus) == [1] * SPEC.action_size
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
-    ros.wait_reason("dynamixel_driver", "ok", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "ok", within=3.0)
 
 
 def test_torque_service(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
     assert torque(bus) == [0] * SPEC.action_size
-    ros.wait_reason("dynamixel_driver", "torque_off", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "torque_off", within=3.0)
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
     assert torque(bus) == [1] * SPEC.action_size
-    ros.wait_reason("dynamixel_driver", "ok", timeout=3.0)
+    ros.wait_reason("dynamixel_driver", "ok", within=3.0)
 
 
 def test_a_hardware_error_latches(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
     bus.faults.hardware_errors = {11: 0x04}
-    status = ros.wait_reason("dynamixel_driver", "hardware_error", timeout=3.0)
+    status = ros.wait_reason("dynamixel_driver", "hardware_error", within=3.0)
     assert "11" in status.message
 
 
 def test_a_missing_port_is_one_clear_error(start_node: Callable[..., NodeProcess], tmp_path: Path) -> None:
     process = start_node("vmail_nodes.dynamixel_driver", {"port": str(tmp_path / "nowhere")})
-    assert process.wait(30.0) == 1
+    assert process.wait() == 1
     assert f"no device {tmp_path / 'nowhere'}" in process.output
     assert "Traceback" not in process.output

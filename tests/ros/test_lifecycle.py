@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from ros_harness import START_TIMEOUT_S, Ros
 
 NODE = """
 import sys
@@ -50,7 +53,7 @@ class Started:
         )
 
     def end(self) -> tuple[int, str]:
-        output, _ = self.process.communicate(timeout=30.0)
+        output, _ = self.process.communicate(timeout=START_TIMEOUT_S)
         return self.process.returncode, output
 
 
@@ -102,10 +105,10 @@ def test_a_wrong_parameter_is_named(start, value: str) -> None:
     assert "Traceback" not in output
 
 
-def test_without_autostart_it_waits_for_a_manager(start) -> None:
+def test_without_autostart_it_waits_for_a_manager(start, ros: Ros) -> None:
     node = start("-p", "autostart:=false")
-    with pytest.raises(subprocess.TimeoutExpired):
-        node.process.communicate(timeout=2.0)
+    state = ros.call(GetState, "probe/get_state").current_state
+    assert state.id == State.PRIMARY_STATE_UNCONFIGURED
     node.process.send_signal(signal.SIGINT)
     code, output = node.end()
     assert code == 0

@@ -229,7 +229,7 @@ def test_a_nan_action_is_never_commanded(start_run, tmp_path):
 def test_a_policy_that_is_nan_from_the_start_is_refused(start_node, tmp_path):
     bundle = write_known_bundle(tmp_path / "nan", ROBOT, finite_steps=0).path
     process = start_node(RUNNER, parameters={"bundle": str(bundle)})
-    assert process.wait(30.0) != 0
+    assert process.wait() != 0
     assert "not finite" in process.output and str(bundle) in process.output
     assert "Traceback" not in process.output
 
@@ -239,7 +239,7 @@ def test_a_damaged_bundle_is_refused_by_name(start_node, tmp_path):
     policy = bundle / "policy.onnx"
     policy.write_bytes(policy.read_bytes()[:-1] + b"x")
     process = start_node(RUNNER, parameters={"bundle": str(bundle)})
-    assert process.wait(30.0) != 0
+    assert process.wait() != 0
     assert "policy.onnx" in process.output and "altered" in process.output
     assert "Traceback" not in process.output
 
@@ -248,13 +248,13 @@ def test_a_bundle_for_another_robot_is_refused(start_node, bundle, tmp_path):
     slower = dataclasses.replace(ROBOT, max_joint_speed=1.0)
     other = write_known_bundle(tmp_path / "other", slower).path
     process = start_node(RUNNER, parameters={"bundle": str(other)})
-    assert process.wait(30.0) != 0
+    assert process.wait() != 0
     assert "max_joint_speed" in process.output
 
 
 def test_no_bundle_says_what_to_do(start_node):
     process = start_node(RUNNER)
-    assert process.wait(30.0) != 0
+    assert process.wait() != 0
     assert "vmail export" in process.output
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from driver_process import start_driver
 from ros_harness import NodeProcess, Ros
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -45,9 +47,8 @@ class Chain:
     def make_ready(self, teleop: bool = True) -> None:
         """Driver and expert run, nobody commands, nothing is heard yet."""
         if self.driver is None or self.driver.process.poll() is not None:
-            parameters = {"port": self.port, "wait_s": 30.0, "reply_timeout_ms": 20.0}
-            self.driver = self._start_node("vmail_nodes.dynamixel_driver", parameters)
-            self.driver.wait_output("torque on")
+            parameters = {"port": self.port, "wait_s": 30.0, "reply_timeout_ms": 60.0}
+            self.driver = start_driver(self._start_node, parameters)
         if teleop:
             if self.teleop is None:
                 self.teleop = self._start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": STEPS})
@@ -61,9 +62,19 @@ class Chain:
         assert self.ros.call(Trigger, "twin/reset").success
         assert self.ros.call(Trigger, "teleop/start").success
 
+    @contextlib.contextmanager
+    def fault(self, name: str, value: object, healthy: object) -> Iterator[int]:
+        """Break something in the twin meanwhile; gives the time, in nanoseconds, before it did."""
+        since_ns = time.time_ns()
+        self.ros.set_parameter("twin", f"fault.{name}", value)
+        try:
+            yield since_ns
+        finally:
+            self.ros.set_parameter("twin", f"fault.{name}", healthy)
+
     def torque_is_off(self) -> bool:
         """What the twin says of its servos."""
-        status = self.ros.wait_reason("twin", "torque_off", timeout=5.0)
+        status = self.ros.wait_reason("twin", "torque_off", within=5.0)
         return {pair.key: pair.value for pair in status.values}["torque_on_ids"] == "[]"
 
 
@@ -84,7 +95,8 @@ def chain(running_chain: Chain) -> Chain:
 
 def test_expert_turns_the_valve_through_the_whole_chain(chain: Chain) -> None:
     chain.start_episode()
-    chain.ros.wait_reason("teleop", "idle", timeout=20.0)  # by itself, after STEPS
+    chain.ros.wait_reason("teleop", "idle")  # by itself, after STEPS
+    chain.ros.meet("dynamixel_driver")  # what it sent before it answers has arrived here
     sent = list(chain.sent.messages)
     assert len(sent) > 0.9 * STEPS  # all of them, where the machine has nothing else to do
     stamps = [ns_from_time(message.header.stamp) for message in sent]
@@ -98,23 +110,20 @@ def test_expert_turns_the_valve_through_the_whole_chain(chain: Chain) -> None:
 
 
 def test_a_picture_and_its_state_are_of_one_instant(chain: Chain) -> None:
-    chain.images.wait_for(5)
-    stamps = [ns_from_time(message.header.stamp) for message in chain.images.messages]
-    states = {ns_from_time(message.header.stamp) for message in chain.states.messages}
-    assert set(stamps[1:]) <= states
-    picture = array_from_image(chain.images.messages[-1])
+    pictures = chain.images.wait_stamped(time.time_ns(), 5)
+    for stamp in (message.header.stamp for message in pictures):
+        chain.states.wait_until(lambda message, stamp=stamp: message.header.stamp == stamp)
+    picture = array_from_image(pictures[-1])
     assert picture.shape == (SPEC.camera_height, SPEC.camera_width, 3)
     assert picture.std() > 5
 
 
 def test_reset_moves_the_claw_and_nothing_pulls_it_back(chain: Chain) -> None:
-    chain.states.wait_for(1)
-    before = np.array(chain.states.messages[-1].position)
+    before = np.array(chain.states.wait_for(1)[-1].position)
     assert chain.ros.call(Trigger, "twin/reset").success
-    time.sleep(0.3)
-    chain.states.clear()
-    first = np.array(chain.states.wait_for(1)[0].position)
-    later = np.array(chain.states.wait_for(8)[-1].position)
+    settled_ns = time.time_ns() + 300_000_000
+    settled = [np.array(message.position) for message in chain.states.wait_stamped(settled_ns, 8)]
+    first, later = settled[0], settled[-1]
     assert np.abs(first - before).max() > 0.05
     np.testing.assert_allclose(later[:-1], first[:-1], atol=0.02)
     assert np.abs(first[:-1] - SPEC.rest).max() < 0.25
@@ -122,10 +131,13 @@ def test_reset_moves_the_claw_and_nothing_pulls_it_back(chain: Chain) -> None:
 
 def test_a_kick_spins_the_valve_the_wrong_way_and_throws_the_claw(chain: Chain) -> None:
     before = np.array(chain.states.wait_for(1)[-1].position)
+    joints = chain.ros.collect(JointState, "joint_states", SENSOR_RECORDER)
+    chain.ros.meet("dynamixel_driver")
+    joints.clear()
     assert chain.ros.call(Trigger, "twin/kick").success
-    chain.states.wait_until(lambda message: message.position[-1] < before[-1] - 0.1, timeout=3.0)
-    thrown = [np.abs(np.array(message.position) - before)[:-1].max() for message in chain.states.messages]
-    assert max(thrown) > 0.02  # of up to 0.3: the servos pull it back between two pictures
+    chain.states.wait_until(lambda message: message.position[-1] < before[-1] - 0.1)
+    # Of up to 0.3 rad; the servos pull it back between two pictures, so the joints are read more often.
+    joints.wait_until(lambda message: np.abs(np.array(message.position) - before[:-1]).max() > 0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -140,26 +152,27 @@ def test_torque_is_off_in_the_servos_after_a_signal_to_the_driver(chain: Chain, 
 def test_a_camera_that_stops_ends_in_a_named_hold(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)
-    chain.ros.set_parameter("twin", "fault.camera", "stopped")
-    chain.ros.wait_reason("camera", "camera_frozen", timeout=5.0)
-    chain.ros.wait_reason("teleop", "camera_too_old", timeout=5.0)
-    chain.ros.wait_reason("dynamixel_driver", "command_too_old", timeout=5.0)
-    chain.ros.set_parameter("twin", "fault.camera", "none")
-    chain.ros.wait_reason("camera", "ok", timeout=5.0)
-    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
+    with chain.fault("camera", "stopped", "none") as since_ns:
+        for node, reason in (
+            ("camera", "camera_frozen"),
+            ("teleop", "camera_too_old"),
+            ("dynamixel_driver", "command_too_old"),
+        ):
+            chain.ros.wait_reason(node, reason, within=5.0, since_ns=since_ns)
+    chain.ros.wait_reason("camera", "ok", within=5.0)
+    chain.ros.wait_reason("dynamixel_driver", "ok", within=5.0)
 
 
 def test_faults_of_the_servos_end_in_named_holds(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)
-    chain.ros.set_parameter("twin", "fault.silent_ids", [12])
-    chain.ros.wait_reason("dynamixel_driver", "bus_silent", timeout=5.0)
-    chain.ros.set_parameter("twin", "fault.silent_ids", [])
-    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
-    chain.ros.set_parameter("twin", "fault.unplugged", True)
-    chain.ros.wait_reason("dynamixel_driver", "bus_lost", timeout=5.0)
-    chain.ros.set_parameter("twin", "fault.unplugged", False)
-    chain.ros.wait_reason("dynamixel_driver", "ok", timeout=5.0)
+    for name, value, healthy, reason in (
+        ("silent_ids", [12], [], "bus_silent"),
+        ("unplugged", True, False, "bus_lost"),
+    ):
+        with chain.fault(name, value, healthy) as since_ns:
+            chain.ros.wait_reason("dynamixel_driver", reason, within=5.0, since_ns=since_ns)
+        chain.ros.wait_reason("dynamixel_driver", "ok", within=5.0)
 
 
 # The last two leave killed nodes behind, whose services DDS believes in for some time.
@@ -168,12 +181,13 @@ def test_faults_of_the_servos_end_in_named_holds(chain: Chain) -> None:
 def test_holds_when_the_commander_is_killed_and_torque_goes_off_with_the_driver(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)
+    killed_ns = time.time_ns()
     chain.teleop.signal(signal.SIGKILL)
-    chain.ros.wait_reason("dynamixel_driver", "command_too_old", timeout=3.0)
-    chain.ros.wait_reason("twin", "torque_on", timeout=3.0)
+    chain.ros.wait_reason("dynamixel_driver", "command_too_old", within=3.0, since_ns=killed_ns)
+    chain.ros.wait_reason("twin", "torque_on", within=3.0)
     chain.driver.signal(signal.SIGTERM)
     assert chain.driver.wait() == 0
-    with_sdk = DynamixelBus(chain.port, SPEC)
+    with_sdk = DynamixelBus(chain.port, SPEC, reply_timeout_ms=200.0)
     with_sdk.open()
     assert not any(with_sdk.read_health().torque_enabled for _ in SPEC.servo_ids)
     with_sdk.close()
@@ -181,6 +195,9 @@ def test_holds_when_the_commander_is_killed_and_torque_goes_off_with_the_driver(
 
 def test_a_twin_that_ends_is_a_lost_camera_and_a_lost_bus(running_chain: Chain) -> None:
     running_chain.make_ready(teleop=False)
+    killed_ns = time.time_ns()
     running_chain.twin.signal(signal.SIGKILL)
-    running_chain.ros.wait_reason("camera", "camera_lost", timeout=5.0)
-    running_chain.ros.wait_reason("dynamixel_driver", "bus_lost", timeout=5.0)
+    # As the kernel does for a device that is gone. The link would lead to whoever gets this terminal's number next.
+    Path(running_chain.port).unlink()
+    running_chain.ros.wait_reason("camera", "camera_lost", within=5.0, since_ns=killed_ns)
+    running_chain.ros.wait_reason("dynamixel_driver", "bus_lost", within=5.0, since_ns=killed_ns)

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ros_harness import Ros
-from sensor_msgs.msg import Image
-
-from vmail_nodes.qos import SENSOR_SUBSCRIBER
+from ros_harness import START_TIMEOUT_S, Ros, until
+from std_srvs.srv import Trigger
 
 
 @pytest.fixture
@@ -32,15 +30,16 @@ def test_keys_record_a_take_and_end_the_graph(ros: Ros, terminal: tuple[int, int
         graph = subprocess.Popen(command, stdin=programs, stdout=log, stderr=subprocess.STDOUT)
     try:
         ros.wait_reason("demo_recorder", "idle")
-        ros.collect(Image, "camera/image_raw", SENSOR_SUBSCRIBER).wait_for(3)
+        until(lambda: ros.call(Trigger, "demo_recorder/start").success, "the recorder hears camera and joints")
+        assert ros.call(Trigger, "demo_recorder/discard").success
         os.write(hands, b"n")
         ros.wait_reason("demo_recorder", "recording")
         os.write(hands, b"n")
         ros.wait_reason("demo_recorder", "idle")
         os.write(hands, b"q")
-        assert graph.wait(40.0) == 0, (tmp_path / "up.log").read_text()
+        assert graph.wait(START_TIMEOUT_S) == 0, (tmp_path / "up.log").read_text()
     finally:
         if graph.poll() is None:
             graph.terminate()
-            graph.wait(40.0)
+            graph.wait(START_TIMEOUT_S)
     assert (tmp_path / "take_0001" / "metadata.yaml").is_file()

@@ -81,10 +81,12 @@ def learning(figures: Figures) -> str:
         return ""
     practice = f", {learned['env_steps']:.0f} steps of practice" if learned["env_steps"] else ""
     updates = f"{learned['updates']:.0f} updates" if learned["updates"] else "training"
+    joints = figures["bundle"]["training"]["config"].get("model", {}).get("joint_scale", 0.0) > 0.0
+    saw = "pictures, actions and the joint angles that the servos report" if joints else "pictures and actions only"
     return f"""<h2>Learning</h2>
 <figure>{learning_plot(learned, figures["headline"]["expert_radians"])}
-<figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The policy acts on pictures
-alone. Learning also saw the joint angles that the servos report, but neither radians nor rewards.</figcaption></figure>"""
+<figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The policy acts on
+pictures alone. Learning saw {saw}: neither radians nor rewards.</figcaption></figure>"""
 
 
 def scores(figures: Figures) -> str:
