@@ -96,7 +96,7 @@ def train_pixels(demos: list[Episode], seed: int) -> dict[str, Any]:
 
 
 def controls() -> dict[str, Any]:
-    """Expert, clone from the full state, and policies that do not look; ten starts each."""
+    """Expert, clone from the full state, and policies that do not look."""
     makers: dict[str, Maker] = {
         "expert": lambda env: StateExpert(env, TASK),
         "full-state clone": clone_states(expert_episodes(TASK, 10), seed=0),

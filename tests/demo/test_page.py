@@ -68,7 +68,7 @@ def study(tmp_path: Path) -> dict[str, Any] | None:
     ]
     path = tmp_path / "claw_study.json"
     assert read_study(path) is None
-    path.write_text(json.dumps({"runs": runs, "controls": {}}))
+    path.write_text(json.dumps({"starts": {"count": 20}, "runs": runs, "controls": {}}))
     return read_study(path)
 
 

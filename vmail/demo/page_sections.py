@@ -121,7 +121,7 @@ joints jump by up to 0.3 rad.</p>
 
 
 def fewer_demos(figures: Figures) -> str:
-    """Ten, three and one demonstrations, from the longer study."""
+    """Ten, three and one demonstrations, from the longer study; a dash where nothing was measured."""
     study = figures["study"]
     if study is None:
         return ""
@@ -129,15 +129,15 @@ def fewer_demos(figures: Figures) -> str:
     rows = []
     for method in dict.fromkeys(row["method"] for row in study["rows"]):
         found = {row["demos"]: row for row in study["rows"] if row["method"] == method}
-        some = next(iter(found.values()))
-        effort = f"{some['seeds']} seeds, {some['minutes']:.0f} min each"
-        rows.append(_row([_named(METHOD_NAMES[method], effort), *(_range(found.get(n)) for n in counts)]))
-        kicked = [_range(found[n]["kicked"] if n in found else None) for n in counts]
+        effort = f"about {np.mean([row['minutes'] for row in found.values()]):.0f} min each"
+        cells = [_range(found[n], found[n]["seeds"]) if n in found else "–" for n in counts]
+        rows.append(_row([_named(METHOD_NAMES[method], effort), *cells]))
+        kicked = [_range(found[n]["kicked"], found[n]["seeds"]) if n in found else "–" for n in counts]
         rows.append(_row([_named(METHOD_NAMES[method], "kicked"), *kicked]))
     return f"""<h2>With fewer demonstrations</h2>
 <p>Not measured by this run: these figures come from {_text(study["source"])}, made by benchmarks/claw_study.py at
 commit {_text(", ".join(study["commits"]))} on {_text("; ".join(study["machines"]))}.
-Radians turned in the bare simulator: mean, then least and most, of ten starts a seed.</p>
+Radians turned in the bare simulator: mean, then least and most, of {study["starts"]} starts a seed.</p>
 {_table(("", *(f"{n} demos" if n > 1 else "1 demo" for n in counts)), rows)}"""
 
 
@@ -191,11 +191,10 @@ def _named(name: str, remark: str = "") -> str:
     return _text(name) + (f"<small>{_text(remark)}</small>" if remark else "")
 
 
-def _range(row: dict[str, Any] | None) -> str:
-    """Mean, least and most; a dash where nothing was measured."""
-    if row is None:
-        return "–"
-    return f"{_number(row['radians'])}<small>{_number(row['radians_min'])} to {_number(row['radians_max'])}</small>"
+def _range(row: dict[str, Any], seeds: int) -> str:
+    """Mean, least and most, and of how many seeds."""
+    spread = f"{_number(row['radians_min'])} to {_number(row['radians_max'])}"
+    return f"{_number(row['radians'])}<small>{spread}, {seeds} seed{'s' if seeds > 1 else ''}</small>"
 
 
 def _spread(score: dict[str, Any]) -> list[str]:

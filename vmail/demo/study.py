@@ -15,8 +15,8 @@ def read_study(path: Path) -> dict[str, Any] | None:
     """The study's runs summed up by method and number of demonstrations; None when there is no study.
 
     Returns:
-        `rows` with mean, least and largest radians over seeds and starts, without and with kicks, and where the
-        figures come from.
+        `starts`, how many a seed; `rows` with mean, least and largest radians over seeds and starts, without and with
+        kicks; and where the figures come from.
     """
     if not path.is_file():
         return None
@@ -27,6 +27,7 @@ def read_study(path: Path) -> dict[str, Any] | None:
     order = sorted(groups, key=lambda key: (METHODS.index(key[0]), -key[1]))
     return {
         "source": path.name,
+        "starts": study["starts"]["count"],
         "commits": sorted({run["commit"] for run in study["runs"]}),
         "machines": sorted({run["machine"] for run in study["runs"]}),
         "rows": [_row(method, demos, groups[method, demos]) for method, demos in order],
