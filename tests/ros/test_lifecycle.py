@@ -14,7 +14,7 @@ from lifecycle_msgs.srv import GetState
 from ros_harness import START_TIMEOUT_S, Ros
 
 NODE = """
-import sys
+import gc, sys
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 
 class Probe(ManagedNode):
@@ -30,6 +30,8 @@ class Probe(ManagedNode):
     def tick(self):
         if {broken}:
             raise KeyError("a bug")
+        if {telling}:
+            print(len(gc.get_objects()) < gc.get_freeze_count(), flush=True)
     def deactivate(self):
         print("deactivated", flush=True)
     def cleanup(self):
@@ -42,9 +44,11 @@ sys.exit(run(Probe))
 class Started:
     """The small node as a process."""
 
-    def __init__(self, folder: Path, *arguments: str, refuse: bool = False, broken: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, refuse: bool = False, broken: bool = False, telling: bool = False
+    ) -> None:
         script = folder / "probe.py"
-        script.write_text(NODE.format(refuse=refuse, broken=broken))
+        script.write_text(NODE.format(refuse=refuse, broken=broken, telling=telling))
         self.process = subprocess.Popen(
             [sys.executable, str(script), "--ros-args", *arguments],
             stdout=subprocess.PIPE,
@@ -80,6 +84,11 @@ def test_a_signal_deactivates_and_cleans_up(start, number: signal.Signals) -> No
     node.process.send_signal(signal.SIGINT)
     code, output = node.end()
     assert (code, output) == (0, "deactivated\ncleaned up\n")
+
+
+def test_what_was_loaded_is_not_looked_at_by_garbage_collections(start) -> None:
+    lines = start(telling=True).process.stdout
+    assert [lines.readline() for _ in range(2)] == ["active\n", "True\n"]
 
 
 def test_an_error_in_a_callback_ends_the_node_in_order(start) -> None:
