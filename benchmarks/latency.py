@@ -4,7 +4,8 @@
 
 Starts the graph `policy_runner` with the simulated twin and reads `joint_commands_sent`, whose time_from_start is the
 driver's own measurement. A missed tick is a camera frame without a command. Without --bundle it takes random networks
-of the paper's size. Exit code 1 when the target is missed.
+of the paper's size. Before that it looks how often the machine by itself holds a program up, which a virtual machine
+does, and no code here can help. Exit code 1 when the target is missed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stalls import stalls
 
 from vmail.graph import load_graph
 from vmail.up import Graph, node_environment
@@ -130,6 +132,7 @@ def main() -> int:
             from random_bundle import random_learner, write_random_bundle
 
             bundle = write_random_bundle(random_learner(64, 32), Path(folder) / "bundle").path
+        print(stalls(), flush=True)
         result = measure(bundle, arguments.seconds)
     print(f"camera stamp to bus write over {result['seconds']:.0f} s, {result['ticks']} ticks:")
     print("  " + "  ".join(f"{name} {result[f'{name}_ms']:.2f} ms" for name in ("p50", "p90", "p99", "max")))
