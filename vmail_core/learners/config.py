@@ -71,12 +71,8 @@ class Policy:
     cloning: float = 0.0  # weight of the cloning term on expert latents
     cloning_noise: float = 0.0  # std of noise on the latents that are cloned from, in standard deviations of each
     warm_start: int = 0  # updates of cloning alone before Eq. 6 and Eq. 8 begin
-    ramp: int = (
-        0  # updates after that over which Eq. 8's weight grows to `imitation`, while D and critic find their feet
-    )
-    normalise: bool = (
-        False  # divide Eq. 8's returns by their range (DreamerV3), so that `imitation` means the same in any task
-    )
+    ramp: int = 0  # updates after that over which Eq. 8's weight grows to `imitation`: D and critic come first
+    normalise: bool = False  # divide Eq. 8's returns by their range (DreamerV3): `imitation` then suits any task
     self_imitation: float = 0.0  # weight of copying own practice where it went better than expected (by D)
     self_imitation_temperature: float = 0.5  # of the advantage, in standard deviations
     exploration: float = 0.3  # std of noise added to actions in practice
@@ -89,9 +85,6 @@ class Train:
     batch: int = 128
     length: int = 50
     demo_fraction: float | None = None  # of each batch; None: uniform over all episodes
-    expert_imagined: float = (
-        0.0  # share of the expert's latents drawn from forward model T, as the policy's are, not from q
-    )
     from_start: float = 0.0  # share of chunks that begin where their episode does; the others begin anywhere
     pretrain_updates: int = 100
     updates: int = 100_000
