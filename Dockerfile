@@ -1,11 +1,13 @@
 # The robot's computer: ROS 2, vmail's nodes and the policy runtime. Neither torch nor a simulator.
 #
 #   docker build -t vmail .
-#   docker run --rm -it --network=host --ipc=host --device=/dev/ttyUSB0 --device=/dev/video0 -v "$PWD/bundle:/bundle:ro" \
-#       vmail ros2 launch vmail policy_runner.launch.py bundle:=/bundle port:=/dev/ttyUSB0 camera:=/dev/video0
+#   docker run --rm -it --network=host --ipc=host --cap-add=SYS_NICE --device=/dev/ttyUSB0 --device=/dev/video0 \
+#       -v "$PWD/bundle:/bundle:ro" vmail \
+#       ros2 launch vmail policy_runner.launch.py bundle:=/bundle port:=/dev/ttyUSB0 camera:=/dev/video0
 #
 # --network=host and --ipc=host let nodes outside the container see those inside: DDS uses both UDP and shared memory.
-# The udev rule of the README belongs on the host. A GPU needs a base image with ROS 2, CUDA and cuDNN, and --gpus all:
+# SYS_NICE gives the nodes realtime priority. The udev rule of the README belongs on the host. A GPU needs a base image
+# with ROS 2, CUDA and cuDNN, and --gpus all:
 #   docker build -t vmail --build-arg BASE=... --build-arg ONNXRUNTIME=onnxruntime-gpu .
 ARG BASE=ros:kilted-ros-base
 FROM ${BASE}

@@ -11,13 +11,13 @@ import numpy as np
 def prefer_headless_gl() -> str:
     """Set MUJOCO_GL to egl or osmesa unless the user chose one; returns the choice.
 
-    Mesa's software driver gets one thread: small pictures gain nothing by more, which would take the processor from
-    the other nodes of a simulated robot just when they wait for the picture (benchmarks/latency.py).
+    Mesa's software driver draws in the caller's thread: small pictures take longer to hand to others than to draw, and
+    those would take the processor from the nodes that wait for the picture.
 
     Raises:
         RuntimeError: neither library is installed; the message holds the command that installs one.
     """
-    os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     if "MUJOCO_GL" not in os.environ:
         if ctypes.util.find_library("EGL"):
             os.environ["MUJOCO_GL"] = "egl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -40,17 +41,28 @@ class Probe(ManagedNode):
 sys.exit(run(Probe))
 """
 
+# A container's root has most rights but not this one.
+WITHOUT_NICE = ["setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice"] if os.geteuid() == 0 else []
+RESTRICTION = ["prlimit", "--rtprio=0", *WITHOUT_NICE]
+
 
 class Started:
     """The small node as a process."""
 
     def __init__(
-        self, folder: Path, *arguments: str, refuse: bool = False, broken: bool = False, telling: bool = False
+        self,
+        folder: Path,
+        *arguments: str,
+        refuse: bool = False,
+        broken: bool = False,
+        telling: bool = False,
+        restricted: bool = False,
     ) -> None:
         script = folder / "probe.py"
         script.write_text(NODE.format(refuse=refuse, broken=broken, telling=telling))
+        restriction = RESTRICTION if restricted else []
         self.process = subprocess.Popen(
-            [sys.executable, str(script), "--ros-args", *arguments],
+            [*restriction, sys.executable, str(script), "--ros-args", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -122,3 +134,22 @@ def test_without_autostart_it_waits_for_a_manager(start, ros: Ros) -> None:
     code, output = node.end()
     assert code == 0
     assert "active\n" not in output.replace("deactivated", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may surely set realtime priorities")
+@pytest.mark.parametrize(("priority", "policy"), [(0, os.SCHED_OTHER), (7, os.SCHED_RR)])
+def test_every_thread_has_the_priority_asked_for(start, priority: int, policy: int) -> None:
+    node = start("-p", f"realtime_priority:={priority}")
+    assert node.process.stdout.readline() == "active\n"
+    threads = [int(task.name) for task in Path(f"/proc/{node.process.pid}/task").iterdir()]
+    assert len(threads) > 1
+    for thread in threads:
+        assert os.sched_getscheduler(thread) == policy
+        assert os.sched_getparam(thread).sched_priority == priority
+
+
+def test_a_node_without_the_right_to_a_priority_says_so_and_runs(start) -> None:
+    node = start("-p", "realtime_priority:=7", restricted=True)
+    lines = [node.process.stdout.readline() for _ in range(2)]
+    assert "no realtime priority (Operation not permitted)" in lines[0]
+    assert lines[1] == "active\n"

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, Frame, FreezeDetector, open_camera
 from vmail_nodes import diagnostics
 from vmail_nodes.camera_info import load_camera_info
-from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import image_from_array, time_from_ns
 from vmail_nodes.qos import SENSOR_PUBLISHER
 
@@ -27,7 +27,7 @@ class CameraNode(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
-        super().__init__("camera")
+        super().__init__("camera", REALTIME_PRIORITY)
         self._diagnostics = diagnostics.Diagnostics(self)
         self._image_publisher = self.create_publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
         self._info_publisher = self.create_publisher(CameraInfo, "camera/camera_info", SENSOR_PUBLISHER)

@@ -21,6 +21,9 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
+from vmail_nodes.realtime import request_realtime
+
+REALTIME_PRIORITY = 10  # of nodes between camera and motors; interrupt threads of a realtime kernel have 50
 SPIN_TIMEOUT_S = 0.1  # also the longest that a signal waits for a node with nothing to do
 RETRY_PERIOD_S = 0.2
 PARENT_VARIABLE = "VMAIL_PARENT_PID"
@@ -40,13 +43,20 @@ class ManagedNode(LifecycleNode):
     also a second call.
     """
 
-    def __init__(self, name: str) -> None:
-        """Declares `autostart`: configure and activate without a lifecycle manager."""
+    def __init__(self, name: str, realtime_priority: int = 0) -> None:
+        """Declares what every node has.
+
+        `autostart`: configure and activate without a lifecycle manager.
+        `realtime_priority`: by default the one given here.
+        """
         super().__init__(name)
         self.failure: str | None = None
         self.finalized = False
         self.interrupted: Callable[[], bool] = lambda: False  # `run` replaces it: a signal asks the process to end
         self.autostart = bool(self.parameter("autostart", True, "Configure and activate at once when started."))
+        self.realtime_priority = self.parameter(
+            "realtime_priority", realtime_priority, "SCHED_RR priority of the process; 0 is none.", 0, 99
+        )
 
     def configure(self) -> None:
         """Read parameters, open devices, create publishers and subscriptions."""
@@ -186,6 +196,9 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
     try:
         node = node_class()
         node.interrupted = interruption
+        refusal = request_realtime(node.realtime_priority)
+        if refusal is not None:
+            node.get_logger().warning(refusal)
         return _spin(node, interruption)
     except (NodeError, ValueError) as error:
         print(f"{getattr(node_class, '__name__', 'node')}: {error}", file=sys.stderr)

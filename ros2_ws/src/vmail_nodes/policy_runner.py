@@ -24,7 +24,7 @@ from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes.alignment import LiveAlignment, Row
 from vmail_core.robot import load_robot
 from vmail_nodes import diagnostics
-from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import (
     NS_PER_S,
     array_from_image,
@@ -45,7 +45,7 @@ class PolicyRunner(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
-        super().__init__("policy_runner")
+        super().__init__("policy_runner", REALTIME_PRIORITY)
         self._diagnostics = diagnostics.Diagnostics(self)
         self._publisher = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._endpoints: list[Any] = []

@@ -26,7 +26,7 @@ from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
 from vmail_hardware.emulator import EmulatedBus, Faults
 from vmail_nodes import diagnostics
-from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import joint_state_message
 from vmail_nodes.qos import SENSOR_PUBLISHER
 from vmail_sim.dclaw import valve
@@ -46,7 +46,7 @@ class Twin(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
-        super().__init__("twin")
+        super().__init__("twin", REALTIME_PRIORITY)
         self._faults = Faults()
         self._camera_fault = "none"
         self._declare_faults()
