@@ -19,13 +19,13 @@ def prefer_headless_gl() -> str:
     """
     os.environ.setdefault("LP_NUM_THREADS", "0")
     if "MUJOCO_GL" not in os.environ:
-        if ctypes.util.find_library("EGL"):
+        if ctypes.util.find_library("EGL") and (ctypes.util.find_library("OpenGL") or ctypes.util.find_library("GL")):
             os.environ["MUJOCO_GL"] = "egl"
         elif ctypes.util.find_library("OSMesa"):
             os.environ["MUJOCO_GL"] = "osmesa"
         else:
             raise RuntimeError(
-                "no headless OpenGL: run `apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri` "
+                "no headless OpenGL: run `apt-get install -y libegl1 libegl-mesa0 libopengl0 libgl1-mesa-dri` "
                 "(or set MUJOCO_GL=glfw on a machine with a screen)"
             )
     return os.environ["MUJOCO_GL"]
