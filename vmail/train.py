@@ -70,7 +70,7 @@ def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, 
     trainer = Trainer(config, demos, env, run_dir)
     if trainer.progress.update:
         console.print(f"going on with {run_dir} from update {trainer.progress.update}")
-    display = TrainingDisplay(trainer, _expert_radians(demos, env), console)
+    display = TrainingDisplay(trainer, console)
     trainer.report = display.report
     with _interrupt_stops(trainer, console), display:
         trainer.run()
@@ -100,14 +100,6 @@ def _interrupt_stops(trainer: Trainer, console: Console) -> Iterator[None]:
         restore()
 
 
-def _expert_radians(demos: Sequence[Episode], env: VisualTask) -> float | None:
-    """Mean radians that the demonstrations turned the wanted way, where their provenance knows it."""
-    turned = [demo.provenance["score"]["radians"] for demo in demos if "score" in demo.provenance]
-    direction = env.env.task.direction
-    turned += [direction * demo.provenance["radians_turned"] for demo in demos if "radians_turned" in demo.provenance]
-    return float(np.mean(turned)) if turned else None
-
-
 def evaluate_run(
     run: str | Path,
     episodes: int = 10,
@@ -129,7 +121,7 @@ def evaluate_run(
     """
     folder = RunFolder(Path(run))
     config = folder.config()
-    env = VisualTask(config.task, config.model.image_size, kick=kick)
+    env = VisualTask(config.task, config.model.image_size, **({} if kick == "none" else {"kick": kick}))
     learner = VMAIL(config, env.action_size)
     folder.load_networks(learner)
     began = time.monotonic()
@@ -142,6 +134,7 @@ def evaluate_run(
     result = {
         "run": str(run),
         "task": config.task,
+        "main_score": env.main_score,
         "kick": kick,
         "first_seed": seed,
         "scores": scores,

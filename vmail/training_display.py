@@ -12,6 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from vmail_core.learners.scores import in_words
+
 if TYPE_CHECKING:
     from vmail_core.learners.train import Progress, Trainer
 
@@ -23,9 +25,9 @@ LOSSES = ("pixel_loss", "kl", "d_expert", "d_agent", "cloning_loss", "actor_loss
 class TrainingDisplay:
     """Watches a Trainer while `with` is open."""
 
-    def __init__(self, trainer: Trainer, expert_radians: float | None, console: Console) -> None:
-        """`expert_radians` is what scores are compared with, if it is known."""
-        self._trainer, self._expert, self._console = trainer, expert_radians, console
+    def __init__(self, trainer: Trainer, console: Console) -> None:
+        """Prints to `console`; in a terminal, a panel that changes in place."""
+        self._trainer, self._console = trainer, console
         self._metrics: dict[str, float] = {}
         self._seen = (trainer.progress.seconds, time.monotonic())
         self._begun = trainer.progress.seconds
@@ -84,13 +86,16 @@ class TrainingDisplay:
         return f"{self.fraction():4.0%}  {self._count_line()}  {self._score_line()}{rest}"
 
     def _score_line(self) -> str:
-        if "eval_radians" not in self._metrics:
-            practised = self._metrics.get("practice_radians")
-            return "no evaluation yet" + (f"; last practice {practised:.1f} rad" if practised is not None else "")
-        turned = self._metrics["eval_radians"]
-        text = f"turned {turned:.1f} rad (mean of {self._trainer.config.train.eval_episodes} starts)"
-        if self._expert:
-            text += f", {turned / self._expert:.0%} of the demonstrations' {self._expert:.1f}"
+        name, expert = self._trainer.env.main_score, self._trainer.expert_score
+        if f"eval_{name}" not in self._metrics:
+            practised = self._metrics.get(f"practice_{name}")
+            return "no evaluation yet" + (
+                f"; last practice {in_words(name, practised)}" if practised is not None else ""
+            )
+        score = self._metrics[f"eval_{name}"]
+        text = f"{in_words(name, score)} (mean of {self._trainer.config.train.eval_episodes} starts)"
+        if expert:
+            text += f", {score / expert:.0%} of the demonstrations' {expert:.1f}"
         return text
 
     def _count_line(self) -> str:

@@ -6,12 +6,21 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from vmail_sim.world import World
+
 # Name of a task to "module:function". Modules load on demand: a claw needs no car.
 TASKS: dict[str, str] = {
-    f"dclaw_valve{prongs}_{direction}": "vmail_sim.dclaw.tasks:valve_turning"
-    for prongs in (3, 4)
-    for direction in ("ccw", "cw")
-} | {"dclaw_screw3": "vmail_sim.dclaw.tasks:screw", "dclaw_screw4": "vmail_sim.dclaw.tasks:screw"}
+    "cheetah_run": "vmail_sim.dmc.tasks:suite_task",
+    "dclaw_screw3": "vmail_sim.dclaw.tasks:screw",
+    "dclaw_screw4": "vmail_sim.dclaw.tasks:screw",
+    "dclaw_valve3_ccw": "vmail_sim.dclaw.tasks:valve_turning",
+    "dclaw_valve3_cw": "vmail_sim.dclaw.tasks:valve_turning",
+    "dclaw_valve4_ccw": "vmail_sim.dclaw.tasks:valve_turning",
+    "dclaw_valve4_cw": "vmail_sim.dclaw.tasks:valve_turning",
+    "walker_run": "vmail_sim.dmc.tasks:suite_task",
+    "walker_stand": "vmail_sim.dmc.tasks:suite_task",
+    "walker_walk": "vmail_sim.dmc.tasks:suite_task",
+}
 
 
 def task_names() -> list[str]:
@@ -19,18 +28,23 @@ def task_names() -> list[str]:
     return sorted(TASKS)
 
 
-def load(name: str, **options: Any) -> Any:
+def load(name: str, **options: Any) -> World:
     """Build the environment of a task.
 
     Args:
         name: one of `task_names()`.
-        options: keyword arguments of the task's builder (seed, image_size, starts, kick, ...).
+        options: keyword arguments of the task (seed, pixels; starts, kick of a claw; look of a suite task).
 
     Raises:
-        ValueError: unknown name; the message lists the known ones.
+        ValueError: unknown name, of which the message lists the known ones, or an option that the task has not.
     """
     if name not in TASKS:
         raise ValueError(f"no task {name!r}; known tasks: {', '.join(task_names())}")
     module, function = TASKS[name].split(":")
-    builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return builder(name, **options)
+    builder: Callable[..., World] = getattr(importlib.import_module(module), function)
+    try:
+        return builder(name, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"task {name} has no such option: {str(error).partition(') ')[2]}") from error

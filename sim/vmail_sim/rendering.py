@@ -1,9 +1,10 @@
-"""Headless rendering: choose a GL backend before dm_control is imported, and check that pictures are real."""
+"""Headless rendering: the GL backend, chosen before dm_control is imported, cameras, and a check of pictures."""
 
 from __future__ import annotations
 
 import ctypes.util
 import os
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,27 @@ def prefer_headless_gl() -> str:
                 "(or set MUJOCO_GL=glfw on a machine with a screen)"
             )
     return os.environ["MUJOCO_GL"]
+
+
+class SceneCamera:
+    """A camera of a dm_control physics.
+
+    The scene of each picture size is kept: `physics.render` makes and frees one a call, which costs as much as drawing.
+    """
+
+    def __init__(self, physics: Any, camera: str | int, plain: bool = False) -> None:
+        """With `plain`, without shadows and reflections, which a processor takes long to draw."""
+        self._physics, self._camera = physics, camera
+        self._flags = {"shadow": False, "reflection": False} if plain else None
+        self._scenes: dict[tuple[int, int], Any] = {}
+
+    def picture(self, height: int, width: int) -> np.ndarray:
+        """The view now, (height, width, 3) uint8."""
+        from dm_control import mujoco  # here, because the backend must be chosen first
+
+        if (height, width) not in self._scenes:
+            self._scenes[height, width] = mujoco.Camera(self._physics, height, width, camera_id=self._camera)
+        return self._scenes[height, width].render(render_flag_overrides=self._flags).copy()
 
 
 def check_plausible(image: np.ndarray, what: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import vmail_sim
 from vmail_core.episodes.frames import resize_frame
 from vmail_sim.rendering import check_plausible
+from vmail_sim.world import World
 
 
 class Step(NamedTuple):
@@ -23,20 +24,20 @@ class VisualTask:
     """A registered task with pictures of one size, rendered at the camera's size and resized once."""
 
     def __init__(self, task: str, image_size: int, camera_size: int = 64, **options: Any) -> None:
-        """`options` go to the task (starts, kick)."""
+        """`options` go to the task (starts and kick of a claw, look of a suite task)."""
         self.task, self._image_size = task, image_size
-        self.env = vmail_sim.load(task, pixels=camera_size, **options)
+        self.env: World = vmail_sim.load(task, pixels=camera_size, **options)
         self.action_size = self.env.action_spec().shape[0]
         self.control_period = self.env.control_timestep()
+        self.main_score = self.env.main_score
         self._timestep: Any = None
-        self._start_angle = 0.0
         self._return = 0.0
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that belongs to `seed`; returns its first picture."""
-        self.env.task.reseed(seed)
+        self.env.reseed(seed)
         self._timestep = self.env.reset()
-        self._start_angle, self._return = float(self._timestep.observation["valve_angle"]), 0.0
+        self._return = 0.0
         check_plausible(self._timestep.observation["image"], self.task)
         return self._picture()
 
@@ -55,15 +56,15 @@ class VisualTask:
         return self._timestep.observation["state"]
 
     @property
-    def joint_positions(self) -> np.ndarray:
-        """(A,) float32 rad."""
-        return self._timestep.observation["joint_positions"].astype(np.float32)
+    def joint_positions(self) -> np.ndarray | None:
+        """(A,) float32 rad, where the task has a robot with joints to read."""
+        found = self._timestep.observation.get("joint_positions")
+        return None if found is None else found.astype(np.float32)
 
     def score(self) -> dict[str, float]:
-        """Of the episode so far: radians turned the wanted way, and the task's return."""
-        turned = float(self._timestep.observation["valve_angle"]) - self._start_angle
-        return {"radians": self.env.task.direction * turned, "return": self._return}
+        """Of the episode so far: what the task counts, and its return."""
+        return {**self.env.score(), "return": self._return}
 
     def large_picture(self, size: int = 240) -> np.ndarray:
         """The same view for people, (size, size, 3) uint8."""
-        return self.env.physics.picture(size, size)
+        return self.env.picture(size, size)

@@ -236,7 +236,7 @@ def test_a_signal_closes_the_take_whole(ros, rig, recorder, output, tmp_path, nu
     recorder.signal(number)
     recorder.signal(number)  # an impatient second one changes nothing
     assert recorder.wait() == 0
-    assert import_bags([bag], tmp_path / "episodes", ROBOT).bags[0].rows >= 8
+    assert import_bags([bag], tmp_path / "episodes", ROBOT).sources[0].rows >= 8
 
 
 def test_after_a_kill_all_but_the_last_second_is_recovered(ros, rig, recorder, tmp_path):
@@ -252,7 +252,7 @@ def test_after_a_kill_all_but_the_last_second_is_recovered(ros, rig, recorder, t
         assert killed_ns - reader.end_time < 1e9
     report = import_bags([tmp_path / "saved"], tmp_path / "episodes", ROBOT)
     (episode,) = load_episodes(tmp_path / "episodes")
-    assert report.bags[0].rows == len(episode)
+    assert report.sources[0].rows == len(episode)
     assert killed_ns - episode.provenance["start_ns"] - 1e9 * episode.duration < 1.2e9  # a frame each 0.1 s
     assert episode.provenance["operator"] == "Ada"
 

@@ -9,30 +9,56 @@ from typing import Any
 
 def register(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
-    importing = commands.add_parser("import", help="turn recorded takes (rosbag2) into episodes to learn from")
-    importing.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="folder of a rosbag2, one for each take")
+    importing = commands.add_parser("import", help="turn recorded takes into episodes to learn from")
+    importing.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="TAKE",
+        help="folder of a rosbag2, or Dreamer-style .npz (with --period)",
+    )
     importing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     importing.add_argument("--robot", default="dclaw", help="robot that was recorded: name or YAML file [dclaw]")
     importing.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the frames [the robot's camera]")
     importing.add_argument("--task", help="name of the task [what the recorder noted]")
-    importing.set_defaults(run=import_bags)
+    importing.add_argument(
+        "--period", type=float, metavar="SECONDS", help="from frame to frame, where files hold no times"
+    )
+    importing.set_defaults(run=import_takes)
     recovering = commands.add_parser("recover", help="save what can be read of a bag that was cut off")
     recovering.add_argument("bag", type=Path, metavar="BAG", help="folder of the broken bag, or its .mcap file")
     recovering.add_argument("--out", type=Path, required=True, metavar="BAG", help="folder of the new, whole bag")
     recovering.set_defaults(run=recover_bag)
 
 
-def import_bags(arguments: argparse.Namespace) -> int:
-    """Import and show the report; 1 when a bag gave no episode."""
+def import_takes(arguments: argparse.Namespace) -> int:
+    """Import and show the report; 1 when a source gave no episode."""
     from rich.console import Console
 
+    files = [path for path in arguments.sources if path.suffix == ".npz"]
+    if files and len(files) < len(arguments.sources):
+        raise ValueError("bags and .npz files cannot be imported together: start once for each")
+    report = _import_npz(arguments) if files else _import_bags(arguments)
+    Console().print(report.table())
+    return 0 if all(source.episodes for source in report.sources) else 1
+
+
+def _import_bags(arguments: argparse.Namespace) -> Any:
     from vmail_core.episodes.bag_import import import_bags
     from vmail_core.robot import load_robot
 
     robot = load_robot(arguments.robot)
-    report = import_bags(arguments.bags, arguments.out, robot, arguments.image_size, arguments.task)
-    Console().print(report.table())
-    return 0 if all(bag.episodes for bag in report.bags) else 1
+    return import_bags(arguments.sources, arguments.out, robot, arguments.image_size, arguments.task)
+
+
+def _import_npz(arguments: argparse.Namespace) -> Any:
+    from vmail_core.episodes.dreamer_import import read_dreamer
+    from vmail_core.episodes.file_import import import_files
+
+    period, task = arguments.period, arguments.task or ""
+    if period is None or period <= 0.0:
+        raise ValueError("--period: .npz files hold no times; give the seconds from frame to frame (0.05 is 20 Hz)")
+    return import_files(arguments.sources, arguments.out, lambda path: [read_dreamer(path, period, task)])
 
 
 def recover_bag(arguments: argparse.Namespace) -> int:

@@ -72,9 +72,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     out = arguments.out or arguments.run_folder / "evaluation"
     result = evaluate_run(arguments.run_folder, arguments.episodes, out, arguments.kick)
-    scores = result["scores"]
-    for index, (radians, reward) in enumerate(zip(scores["radians"], scores["return"], strict=True)):
-        print(f"start {index:>3}: turned {radians:6.2f} rad, return {reward:8.1f}")
-    mean = result["summary"]
-    print(f"mean: turned {mean['eval_radians']:.2f} rad, return {mean['eval_return']:.1f}; video and scores in {out}")
+    from vmail_core.learners.scores import in_words
+
+    scores, mean = result["scores"], result["summary"]
+    for index, values in enumerate(zip(*scores.values(), strict=True)):
+        print(f"start {index:>3}: " + ", ".join(map(in_words, scores, values)))
+    print("mean: " + ", ".join(in_words(name, mean[f"eval_{name}"]) for name in scores) + f"; more in {out}")
     return 0

@@ -32,6 +32,7 @@ def tasks(arguments: argparse.Namespace) -> int:
 
 def expert(arguments: argparse.Namespace) -> int:
     """Record demonstrations and print their scores."""
+    from vmail_core.learners.scores import in_words
     from vmail_sim import TASKS, task_names
     from vmail_sim.experts.demos import record_demonstrations
 
@@ -43,6 +44,6 @@ def expert(arguments: argparse.Namespace) -> int:
         arguments.task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size
     )
     for index, score in enumerate(scores):
-        print(f"episode {index:>3}: turned {score['radians']:6.2f} rad, return {score['return']:8.1f}")
+        print(f"episode {index:>3}: " + ", ".join(map(in_words, score, score.values())))
     print(f"{len(scores)} episodes in {arguments.out}")
     return 0

@@ -27,15 +27,15 @@ def import_takes(takes: Sequence[Path], out: Path, robot: RobotSpec, console: Co
     if out.is_dir():
         shutil.rmtree(out)
     report = import_bags(takes, out, robot)
-    rows, seconds = sum(bag.rows for bag in report.bags), sum(bag.seconds for bag in report.bags)
-    rates = [rate for bag in report.bags for rate in (bag.rate_min, bag.rate_max) if rate is not None]
+    rows, seconds = sum(bag.rows for bag in report.sources), sum(bag.seconds for bag in report.sources)
+    rates = [rate for bag in report.sources for rate in (bag.rate_min, bag.rate_max) if rate is not None]
     console.print(
         f"    {len(report.episodes)} episodes from {len(takes)} takes: {rows} pictures, {seconds:.0f} s,"
-        f" {min(rates):.1f} to {max(rates):.1f} Hz, {sum(len(bag.gaps) for bag in report.bags)} gaps"
+        f" {min(rates):.1f} to {max(rates):.1f} Hz, {sum(len(bag.gaps) for bag in report.sources)} gaps"
     )
-    for bag in report.bags:
+    for bag in report.sources:
         for part in bag.rejected:
-            console.print(f"    {Path(bag.bag).name}: rejected {part.what}: {part.reason}")
+            console.print(f"    {Path(bag.source).name}: rejected {part.what}: {part.reason}")
 
 
 def digest_takes(takes: Sequence[Path]) -> str:

@@ -115,7 +115,7 @@ def check_take(take: Path, robot: RobotSpec, steps: int) -> float:
         TrialBroken: it has gaps, or another number of rows than `steps` commands give.
     """
     with tempfile.TemporaryDirectory(prefix="vmail-") as folder:
-        report = import_bags([take], folder, robot).bags[0]
+        report = import_bags([take], folder, robot).sources[0]
     if report.gaps or report.rejected or report.rows != steps + 1:
         raise TrialBroken(
             f"{take} has {report.rows} rows and {len(report.gaps)} gaps; {steps + 1} rows are a whole take"

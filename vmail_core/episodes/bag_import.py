@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,8 @@ import numpy as np
 from vmail_core.episodes.alignment import BagAlignment, Row, segments
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, REQUEST, SENT, Bag, BagError
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.import_report import BagReport, ImportReport, Rejection
+from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport
+from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 from vmail_core.robot import RobotSpec
 
@@ -22,7 +20,6 @@ __all__ = ["BagError", "ImportReport", "import_bags"]
 
 MIN_ROWS = 5
 """A run of fewer rows teaches nothing and is rejected."""
-REPORT = "import_report.json"
 
 
 def import_bags(
@@ -53,20 +50,12 @@ def import_bags(
     """
     paths = [Path(bag) for bag in bags]
     _check_arguments(paths, image_size)
-    out = Path(out)
     report = ImportReport(str(out), robot.name)
-    existed = out.is_dir()
-    out.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".import-", dir=out))
-    try:
+    with staged(Path(out)) as stage:
         for path in paths:
-            report.bags.append(_import_bag(path, stage, robot, image_size, task, report.bags))
+            report.sources.append(_import_bag(path, stage, robot, image_size, task, report.sources))
         _check_result(report)
-        _publish(stage, out, report)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if not existed and not any(out.iterdir()):
-            out.rmdir()
+        publish(stage, report)
     return report
 
 
@@ -83,9 +72,9 @@ def _check_arguments(bags: list[Path], image_size: int | None) -> None:
 
 
 def _import_bag(
-    path: Path, stage: Path, robot: RobotSpec, image_size: int | None, task: str | None, earlier: list[BagReport]
-) -> BagReport:
-    report = BagReport(str(path))
+    path: Path, stage: Path, robot: RobotSpec, image_size: int | None, task: str | None, earlier: list[SourceReport]
+) -> SourceReport:
+    report = SourceReport(str(path))
     size = None if image_size is None else (image_size, image_size)
     try:
         with Bag(path, robot) as bag:
@@ -112,7 +101,7 @@ def _import_bag(
     return report
 
 
-def _check_robot(bag: Bag, robot: RobotSpec, report: BagReport) -> None:
+def _check_robot(bag: Bag, robot: RobotSpec, report: SourceReport) -> None:
     recorded = bag.info.get("robot")
     if recorded and recorded != robot.name:
         raise BagError(f"{bag.path} was recorded with robot {recorded}, not {robot.name}; give --robot {recorded}")
@@ -121,13 +110,13 @@ def _check_robot(bag: Bag, robot: RobotSpec, report: BagReport) -> None:
         report.notes.append(f"the spec of robot {robot.name} has changed since this was recorded")
 
 
-def _check_copy(bag: Bag, earlier: list[BagReport]) -> None:
-    copies = [report.bag for report in earlier if report.sha256 == bag.sha256]
+def _check_copy(bag: Bag, earlier: list[SourceReport]) -> None:
+    copies = [report.source for report in earlier if report.sha256 == bag.sha256]
     if copies:
         raise BagError(f"{bag.path} has the same content as {copies[0]}; give one of them")
 
 
-def _align(bag: Bag, alignment: BagAlignment, report: BagReport) -> tuple[list[Row], dict[int, float]]:
+def _align(bag: Bag, alignment: BagAlignment, report: SourceReport) -> tuple[list[Row], dict[int, float]]:
     """Rows of the bag, and the valve's angle by stamp where the twin's state was recorded."""
     valve: dict[int, float] = {}
     for event in bag.events():
@@ -149,11 +138,11 @@ def _align(bag: Bag, alignment: BagAlignment, report: BagReport) -> tuple[list[R
     return rows, valve
 
 
-def _usable_runs(rows: list[Row], report: BagReport) -> list[list[Row]]:
+def _usable_runs(rows: list[Row], report: SourceReport) -> list[list[Row]]:
     """Runs that are long enough; the report takes the splits and the runs that are not."""
     if all(row.first for row in rows):
         reason = "no two frames are joined by a sent command that carries the first one's stamp"
-        report.rejected.append(Rejection("the bag", f"{report.bag}: {reason}; was the driver running?"))
+        report.rejected.append(Rejection("the bag", f"{report.source}: {reason}; was the driver running?"))
         return []
     start = rows[0].stamp_ns
     runs = segments(rows)
@@ -201,24 +190,5 @@ def _episode(run: list[Row], provenance: dict[str, Any], valve: dict[int, float]
 
 def _check_result(report: ImportReport) -> None:
     if not report.episodes:
-        reasons = [f"{part.what}: {part.reason}" for bag in report.bags for part in bag.rejected]
+        reasons = [f"{part.what}: {part.reason}" for bag in report.sources for part in bag.rejected]
         raise BagError(reasons[0].removeprefix("the bag: ") if len(reasons) == 1 else "\n".join(reasons))
-
-
-def _publish(stage: Path, out: Path, report: ImportReport) -> None:
-    """Move everything into place, only once all of it is whole."""
-    taken = [path.name for path in report.episodes if path.exists()]
-    if taken:
-        raise FileExistsError(f"{out} already holds {', '.join(taken)}; choose another folder, or remove these files")
-    for name in (path.name for path in report.episodes):
-        os.rename(stage / name, out / name)
-    (stage / REPORT).write_text(report.to_json())
-    os.replace(stage / REPORT, _free_report(out))
-
-
-def _free_report(out: Path) -> Path:
-    path, number = out / REPORT, 1
-    while path.exists():
-        number += 1
-        path = out / f"import_report_{number}.json"
-    return path

@@ -1,4 +1,4 @@
-"""What an import found and did, bag by bag: as data, as JSON and as a table."""
+"""What an import found and did, source by source: as data, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A part of a bag that did not become an episode: which rows or what, and why."""
+    """A part of a source that did not become an episode: which rows or what, and why."""
 
     what: str
     reason: str
 
 
 @dataclasses.dataclass
-class BagReport:
-    """One bag.
+class SourceReport:
+    """One bag or file.
 
     Attributes:
-        bag: its path.
-        sha256: of its storage files; empty when it could not be read.
+        source: its path.
+        sha256: of its content; empty when it could not be read.
         episodes: names of the files that it became.
-        frames: camera frames in the bag.
+        frames: camera frames in it.
         rows: rows of all its episodes.
         seconds: recorded time that is in the episodes.
         rate_mean, rate_min, rate_max: ticks a second inside the episodes, Hz.
@@ -37,7 +37,7 @@ class BagReport:
         notes: what is worth knowing but changed nothing.
     """
 
-    bag: str
+    source: str
     sha256: str = ""
     episodes: list[str] = dataclasses.field(default_factory=list)
     frames: int = 0
@@ -63,58 +63,65 @@ class BagReport:
 
 @dataclasses.dataclass
 class ImportReport:
-    """All bags of one import.
+    """All sources of one import.
 
     Attributes:
         out: the folder of the episodes.
-        robot: name of the robot spec.
-        bags: one report each, in the order given.
+        robot: name of the robot spec; empty where actions came normalised.
+        sources: one report each, in the order given.
     """
 
     out: str
-    robot: str
-    bags: list[BagReport] = dataclasses.field(default_factory=list)
+    robot: str = ""
+    sources: list[SourceReport] = dataclasses.field(default_factory=list)
 
     @property
     def episodes(self) -> list[Path]:
         """Paths of all episodes written."""
-        return [Path(self.out) / name for bag in self.bags for name in bag.episodes]
+        return [Path(self.out) / name for source in self.sources for name in source.episodes]
 
     @property
     def ok(self) -> bool:
-        """Whether every bag became at least one episode and nothing was rejected."""
-        return all(bag.episodes and not bag.rejected for bag in self.bags)
+        """Whether every source became at least one episode and nothing was rejected."""
+        return all(source.episodes and not source.rejected for source in self.sources)
 
     def to_json(self) -> str:
         """The report as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
 
     def table(self) -> Any:
-        """The report as a rich renderable: a line a bag, then what was split, dropped and rejected."""
+        """The report as a rich renderable: a line a source, then what was split, dropped and rejected."""
         from rich.console import Group  # here, because episodes are also read where rich is not installed
         from rich.table import Table
         from rich.text import Text
 
         table = Table(title=f"{len(self.episodes)} episodes in {self.out}")
-        for name in ("bag", "episodes", "rows", "seconds", "rate Hz (min-max)", "gaps", "dropped", "turned rad"):
-            table.add_column(name, justify="left" if name == "bag" else "right")
-        for bag in self.bags:
-            table.add_row(*_cells(bag), style=None if bag.episodes else "red")
-        remarks = [Text(line) for bag in self.bags for line in _remarks(bag)]
+        for name in ("source", "episodes", "rows", "seconds", "rate Hz (min-max)", "gaps", "dropped", "turned rad"):
+            table.add_column(name, justify="left" if name == "source" else "right")
+        for source in self.sources:
+            table.add_row(*_cells(source), style=None if source.episodes else "red")
+        remarks = [Text(line) for source in self.sources for line in _remarks(source)]
         return Group(table, *remarks)
 
 
-def _cells(bag: BagReport) -> list[str]:
-    rate = f"{bag.rate_mean:.2f} ({bag.rate_min:.2f}-{bag.rate_max:.2f})" if bag.rate_mean else "-"
-    turned = ", ".join(f"{radians:.1f}" for radians in bag.radians_turned) or "-"
-    dropped = str(sum(bag.counts.values()))
-    counts = [str(len(bag.episodes)), str(bag.rows), f"{bag.seconds:.1f}", rate, str(len(bag.gaps)), dropped]
-    return [Path(bag.bag).name, *counts, turned]
+def _cells(report: SourceReport) -> list[str]:
+    rate = f"{report.rate_mean:.2f} ({report.rate_min:.2f}-{report.rate_max:.2f})" if report.rate_mean else "-"
+    turned = ", ".join(f"{radians:.1f}" for radians in report.radians_turned) or "-"
+    dropped = str(sum(report.counts.values()))
+    counts = [
+        str(len(report.episodes)),
+        str(report.rows),
+        f"{report.seconds:.1f}",
+        rate,
+        str(len(report.gaps)),
+        dropped,
+    ]
+    return [Path(report.source).name, *counts, turned]
 
 
-def _remarks(bag: BagReport) -> list[str]:
-    name = Path(bag.bag).name
-    lines = [f"{name}: rejected {part.what}: {part.reason}" for part in bag.rejected]
-    lines += [f"{name}: split after {gap['at_s']:.2f} s: {gap['reason']}" for gap in bag.gaps]
-    lines += [f"{name}: {reason}: {count}" for reason, count in bag.counts.items()]
-    return lines + [f"{name}: {note}" for note in bag.notes]
+def _remarks(report: SourceReport) -> list[str]:
+    name = Path(report.source).name
+    lines = [f"{name}: rejected {part.what}: {part.reason}" for part in report.rejected]
+    lines += [f"{name}: split after {gap['at_s']:.2f} s: {gap['reason']}" for gap in report.gaps]
+    lines += [f"{name}: {reason}: {count}" for reason, count in report.counts.items()]
+    return lines + [f"{name}: {note}" for note in report.notes]

@@ -15,6 +15,7 @@ class VisualEnv(Protocol):
 
     action_size: int
     control_period: float
+    main_score: str
 
     @property
     def joint_positions(self) -> np.ndarray | None:

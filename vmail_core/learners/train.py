@@ -23,6 +23,7 @@ from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.run_folder import RunFolder
+from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
 
 PRACTICE_SEED = 1_000_000
@@ -83,7 +84,7 @@ class Trainer:
         for demo in demos:
             self.demos.add(at_size(demo, config.model.image_size))
         self.learner = VMAIL(config, env.action_size)
-        self.expert_return = float(np.mean([demo.provenance.get("score", {}).get("radians", np.nan) for demo in demos]))
+        self.expert_score = expert_score(demos, env.main_score)
         self._resume_or_begin(demos)
 
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:

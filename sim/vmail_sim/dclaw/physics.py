@@ -6,6 +6,7 @@ import numpy as np
 from dm_control import mujoco
 
 from vmail_sim.dclaw import model
+from vmail_sim.rendering import SceneCamera
 
 
 class Physics(mujoco.Physics):
@@ -28,14 +29,9 @@ class Physics(mujoco.Physics):
         return float(self.data.qvel[-1])
 
     def picture(self, height: int, width: int) -> np.ndarray:
-        """The task's camera view, (height, width, 3) uint8.
-
-        The scene of each size is kept: `render` makes and frees one a call, which costs as much as drawing it.
-        """
-        cameras: dict[tuple[int, int], mujoco.Camera] = self.__dict__.setdefault("_cameras", {})
-        if (height, width) not in cameras:
-            cameras[height, width] = mujoco.Camera(self, height, width, camera_id=model.CAMERA)
-        return cameras[height, width].render().copy()
+        """The task's camera view, (height, width, 3) uint8."""
+        camera: SceneCamera = self.__dict__.setdefault("_camera", SceneCamera(self, model.CAMERA))
+        return camera.picture(height, width)
 
     def set_claw_and_valve(self, joints: np.ndarray, valve: float) -> None:
         """Place the nine claw joints and the valve, at rest."""

@@ -41,6 +41,7 @@ class ValveTurning(base.Task):
         self._last_action = np.zeros(robot.action_size, np.float32)
         self._step = 0
         self._kick_step = -1
+        self._start_angle = 0.0
 
     def reseed(self, seed: int) -> None:
         """Draw the coming starts and kicks from `seed`: the same seed, the same episode."""
@@ -55,6 +56,7 @@ class ValveTurning(base.Task):
         physics.set_claw_and_valve(*valve.draw_start(self.random, self.robot.rest, self._starts))
         self._last_action[:] = 0.0
         self._step = 0
+        self._start_angle = physics.valve_angle()
         if self._kick != "none":
             self._kick_step = int(self.random.randint(EPISODE_STEPS // 3, 2 * EPISODE_STEPS // 3))
 
@@ -76,6 +78,10 @@ class ValveTurning(base.Task):
             physics.valve_velocity(),
             self._last_action,
         )
+
+    def radians_turned(self, physics: Physics) -> float:
+        """How far the valve was turned the wanted way in this episode."""
+        return self.direction * (physics.valve_angle() - self._start_angle)
 
     def get_observation(self, physics: Physics) -> dict[str, Any]:
         """The camera picture `image` (S, S, 3) uint8, `state` (30,), joint angles and the valve's angle."""
@@ -124,18 +130,36 @@ class Screw(ValveTurning):
         )
 
 
-def valve_turning(name: str, **options: Any) -> control.Environment:
+class ClawEnvironment(control.Environment):
+    """A valve task as a `vmail_sim.world.World`."""
+
+    main_score = "radians"
+
+    def reseed(self, seed: int) -> None:
+        """See `World`."""
+        self.task.reseed(seed)
+
+    def picture(self, height: int, width: int) -> np.ndarray:
+        """See `World`."""
+        return self.physics.picture(height, width)
+
+    def score(self) -> dict[str, float]:
+        """Radians turned the wanted way."""
+        return {"radians": self.task.radians_turned(self.physics)}
+
+
+def valve_turning(name: str, **options: Any) -> ClawEnvironment:
     """Build `dclaw_valve{3,4}_{ccw,cw}`; options are those of `ValveTurning` (starts, kick, pixels, seed)."""
     return _environment(ValveTurning, name, marked=False, **options)
 
 
-def screw(name: str, **options: Any) -> control.Environment:
+def screw(name: str, **options: Any) -> ClawEnvironment:
     """Build `dclaw_screw{3,4}`: ROBEL's DClawScrewFixed with either valve."""
     return _environment(Screw, name, marked=True, **options)
 
 
-def _environment(task_class: type[ValveTurning], name: str, marked: bool, **options: Any) -> Any:
+def _environment(task_class: type[ValveTurning], name: str, marked: bool, **options: Any) -> ClawEnvironment:
     prongs, direction = valve.parse_task(name)
     physics = make_physics(prongs, marked)
     task = task_class(load_robot("dclaw"), direction, prongs, **options)
-    return control.Environment(physics, task, n_sub_steps=SUBSTEPS, time_limit=EPISODE_STEPS * SUBSTEPS * 0.0025)
+    return ClawEnvironment(physics, task, n_sub_steps=SUBSTEPS, time_limit=EPISODE_STEPS * SUBSTEPS * 0.0025)

@@ -47,7 +47,7 @@ def test_the_import_of_a_bag_gives_the_rows_of_the_live_runner(tmp_path):
     report = import_bags([write_bag(tmp_path / "bag", messages)], tmp_path / "out", ROBOT, image_size=8)
     (run,) = segments(live(messages, size=(8, 8))[0])
     (episode,) = load_episodes(tmp_path / "out")
-    assert report.bags[0].rows == len(run) == 26
+    assert report.sources[0].rows == len(run) == 26
     np.testing.assert_array_equal(episode.image, [row.image for row in run])
     np.testing.assert_array_equal(episode.action, [row.action for row in run])
     np.testing.assert_array_equal(episode.joint_positions, [row.joint_positions for row in run])
@@ -82,7 +82,7 @@ def test_a_lost_frame_splits_and_the_report_says_so(tmp_path):
     messages = make_take(ticks=30)
     lost = without(messages, IMAGE, stamps(messages, IMAGE)[10])
     report = import_bags([write_bag(tmp_path / "bag", [*lost, lost[-1]])], tmp_path / "out", ROBOT)
-    (bag,) = report.bags
+    (bag,) = report.sources
     assert [len(episode) for episode in load_episodes(tmp_path / "out")] == [10, 20]
     assert [gap["reason"] for gap in bag.gaps] == ["gap of 0.20 s between frames"]
     assert bag.gaps[0]["at_s"] == pytest.approx(1.1, abs=0.01)
@@ -90,7 +90,7 @@ def test_a_lost_frame_splits_and_the_report_says_so(tmp_path):
     assert bag.rate_mean == pytest.approx(10, abs=0.1)
     assert 9 < bag.rate_min <= bag.rate_mean <= bag.rate_max < 11
     saved = json.loads((tmp_path / "out" / "import_report.json").read_text())
-    assert saved["bags"][0]["gaps"] == bag.gaps
+    assert saved["sources"][0]["gaps"] == bag.gaps
     console = Console(width=140, record=True, file=open(os.devnull, "w"))
     console.print(report.table())
     text = console.export_text()
@@ -104,7 +104,7 @@ def test_parts_that_are_too_short_are_rejected(tmp_path):
         messages = without(messages, SENT, stamps(make_take(ticks=30), SENT)[index])
     report = import_bags([write_bag(tmp_path / "bag", messages)], tmp_path / "out", ROBOT, task="other")
     assert [len(episode) for episode in load_episodes(tmp_path / "out")] == [5, 22]
-    assert [(part.what, part.reason) for part in report.bags[0].rejected] == [
+    assert [(part.what, part.reason) for part in report.sources[0].rejected] == [
         ("4 rows from 0.00 s on", "shorter than 5 rows")
     ]
     assert not report.ok
@@ -190,15 +190,15 @@ def test_good_bags_are_imported_beside_an_unusable_one(tmp_path):
     good = write_bag(tmp_path / "good", make_take(ticks=8))
     report = import_bags([broken(tmp_path, "cut off"), good], tmp_path / "out", ROBOT)
     assert not report.ok
-    assert [len(bag.episodes) for bag in report.bags] == [0, 1]
-    assert "vmail recover" in report.bags[0].rejected[0].reason
+    assert [len(bag.episodes) for bag in report.sources] == [0, 1]
+    assert "vmail recover" in report.sources[0].rejected[0].reason
     assert len(list_episodes(tmp_path / "out")) == 1
 
 
 def test_a_changed_spec_is_noted_and_does_no_harm(tmp_path):
     bag = write_bag(tmp_path / "bag", make_take(ticks=8), notes=NOTES)
     report = import_bags([bag], tmp_path / "out", changed_robot())
-    assert report.bags[0].notes == ["the spec of robot dclaw has changed since this was recorded"]
+    assert report.sources[0].notes == ["the spec of robot dclaw has changed since this was recorded"]
     with pytest.raises(BagError, match="recorded with robot dclaw, not other"):
         import_bags([bag], tmp_path / "other", other_robot())
 
@@ -239,7 +239,7 @@ def test_a_copy_of_a_bag_is_imported_once(tmp_path):
     shutil.copytree(bag, tmp_path / "tue" / "take")
     report = import_bags([bag, tmp_path / "tue" / "take"], tmp_path / "out", ROBOT)
     assert len(report.episodes) == 1
-    assert "tue/take has the same content as" in report.bags[1].rejected[0].reason
+    assert "tue/take has the same content as" in report.sources[1].rejected[0].reason
 
 
 def test_a_command_that_is_not_finite_splits_as_one_that_was_not_sent(tmp_path):
@@ -251,7 +251,7 @@ def test_a_command_that_is_not_finite_splits_as_one_that_was_not_sent(tmp_path):
     ]
     report = import_bags([write_bag(tmp_path / "bag", nan)], tmp_path / "out", ROBOT)
     assert [len(episode) for episode in load_episodes(tmp_path / "out")] == [10, 11]
-    assert report.bags[0].counts == {"value on joint_commands that is not finite": 1}
+    assert report.sources[0].counts == {"value on joint_commands that is not finite": 1}
 
 
 def test_messages_are_aligned_in_order_of_log_time(tmp_path):

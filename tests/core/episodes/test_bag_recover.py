@@ -47,7 +47,7 @@ def test_a_bag_that_was_cut_off_is_saved_up_to_the_break(tmp_path, share):
     assert str(report).count("\n") == 2
     import_report = import_bags([tmp_path / "saved" / "take"], tmp_path / "episodes", ROBOT)
     (episode,) = load_episodes(tmp_path / "episodes")
-    assert import_report.bags[0].rows == len(episode) >= 10
+    assert import_report.sources[0].rows == len(episode) >= 10
     assert episode.provenance["operator"] == "Ada"
     assert "breaks off" in episode.provenance["recovered"]
 

@@ -1,0 +1,96 @@
+"""Tasks of the DeepMind Control suite: its own rewards, repeatable episodes, and pictures as others recorded them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dm_control import suite
+
+import vmail_sim
+from vmail_sim.dmc.tasks import SuiteTask
+from vmail_sim.visual import VisualTask
+
+TASKS = ("cheetah_run", "walker_run", "walker_stand", "walker_walk")
+DEMONSTRATIONS = Path(__file__).parents[3] / "shared" / "data" / "walker_walk_expert"
+BODIES = ("torso", "right_thigh", "right_leg", "right_foot", "left_thigh", "left_leg", "left_foot")
+PARENTS = (0, 1, 2, 0, 4, 5)
+JOINTS = ("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle")
+
+
+def some_actions(env: VisualTask, steps: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (steps, env.action_size)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rewards_are_the_suites_own_over_both_repeats(name: str) -> None:
+    env = VisualTask(name, 64)
+    env.reset(seed=3)
+    reference = suite.load(*name.split("_"), task_kwargs={"random": 3})
+    reference.reset()
+    for action in some_actions(env, 20):
+        expected = sum(reference.step(action).reward for _ in range(2))
+        assert env.step(action).reward == pytest.approx(expected, abs=1e-12)
+    assert env.score() == {"return": pytest.approx(env.score()["return"])}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_seed_gives_the_same_frames(name: str) -> None:
+    def play(seed: int) -> np.ndarray:
+        env = VisualTask(name, 64)
+        return np.stack([env.reset(seed), *(env.step(action).image for action in some_actions(env, 5))])
+
+    first, second, other = play(4), play(4), play(5)
+    assert first.shape == (6, 64, 64, 3) and first.dtype == np.uint8
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_an_episode_has_500_steps_and_ends_without_a_terminal_state() -> None:
+    env = vmail_sim.load("walker_walk", pixels=None, seed=0)
+    assert env.control_timestep() == pytest.approx(0.05)
+    timestep, steps = env.reset(), 0
+    while not timestep.last():
+        timestep = env.step(np.zeros(6, np.float32))
+        steps += 1
+    assert steps == 500
+    assert timestep.discount == 1.0
+
+
+def test_an_option_of_another_task_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"task walker_walk has no such option: .*kick"):
+        vmail_sim.load("walker_walk", kick="valve")
+    with pytest.raises(ValueError, match="look 'nice' is not one of plain, classic"):
+        vmail_sim.load("walker_walk", look="nice")
+
+
+def pose_as_recorded(env: SuiteTask, orientations: np.ndarray, height: float) -> None:
+    """Put the walker where its observations (14,) and (1,) say that it was."""
+    physics, angle = env.physics, np.arctan2(orientations[1::2], orientations[0::2])
+    position = physics.named.data.qpos
+    physics.data.qpos[:] = 0.0
+    position["rooty"] = angle[0]
+    for index, (joint, parent) in enumerate(zip(JOINTS, PARENTS, strict=True), 1):
+        position[joint] = angle[parent] - angle[index]
+    physics.forward()
+    position["rootz"] += height - physics.named.data.xpos["torso", "z"]
+    physics.forward()
+    assert physics.orientations() == pytest.approx(orientations, abs=1e-5)
+
+
+@pytest.mark.skipif(not DEMONSTRATIONS.is_dir(), reason="the ten walker demonstrations made by others are not here")
+def test_the_classic_look_is_that_of_demonstrations_made_with_mujoco_2() -> None:
+    def difference(look: str) -> float:
+        env = SuiteTask("walker", "walk", look=look)
+        env.reset()
+        found = []
+        for path in sorted(DEMONSTRATIONS.glob("*.npz")):
+            with np.load(path) as demo:
+                pose_as_recorded(env, demo["orientations"][0], float(demo["height"][0]))
+                found.append(np.abs(env.picture(64, 64).astype(float) - demo["image"][0]).mean())
+        return float(np.mean(found))
+
+    # Of 255 grey levels; what is left is the sky's noise and the outlines' smoothing, both by the graphics driver.
+    assert difference("classic") < 3.0
+    assert difference("plain") > 8.0

@@ -1,0 +1,52 @@
+"""An import writes all of its episodes and its report, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmail_core.episodes.import_report import ImportReport
+
+REPORT = "import_report.json"
+
+
+@contextlib.contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A folder beside the episodes of `out`, to write into before `publish`; gone at the end, `out` too if empty."""
+    existed = out.is_dir()
+    out.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".import-", dir=out))
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if not existed and not any(out.iterdir()):
+            out.rmdir()
+
+
+def publish(stage: Path, report: ImportReport) -> None:
+    """Move everything into place, only once all of it is whole.
+
+    Raises:
+        FileExistsError: an episode is there already; nothing was moved.
+    """
+    out = Path(report.out)
+    taken = [path.name for path in report.episodes if path.exists()]
+    if taken:
+        raise FileExistsError(f"{out} already holds {', '.join(taken)}; choose another folder, or remove these files")
+    for name in (path.name for path in report.episodes):
+        os.rename(stage / name, out / name)
+    (stage / REPORT).write_text(report.to_json())
+    os.replace(stage / REPORT, _free_report(out))
+
+
+def _free_report(out: Path) -> Path:
+    path, number = out / REPORT, 1
+    while path.exists():
+        number += 1
+        path = out / f"import_report_{number}.json"
+    return path
