@@ -18,14 +18,14 @@ import vmail_sim
 def steps_per_second(task: str, pixels: int | None, seconds: float) -> float:
     """Rate over whole episodes of random actions, at least `seconds` long, resets included."""
     env = vmail_sim.load(task, seed=0, pixels=pixels)
-    rng = np.random.default_rng(0)
+    rng, size = np.random.default_rng(0), env.action_spec().shape
     env.reset()
-    env.step(np.zeros(9, np.float32))  # the first frame makes the GL context
+    env.step(np.zeros(size, np.float32))  # the first frame makes the GL context
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         timestep = env.reset()
         while not timestep.last():
-            timestep = env.step(rng.uniform(-1, 1, 9).astype(np.float32))
+            timestep = env.step(rng.uniform(-1, 1, size).astype(np.float32))
             steps += 1
     return steps / (time.perf_counter() - began)
 

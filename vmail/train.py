@@ -66,7 +66,7 @@ def train(
 
 def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, console: Console) -> TrainResult:
     """`train` with a config and episodes in hand."""
-    env = VisualTask(config.task, config.model.image_size)
+    env = VisualTask(config.task, config.model.image_size, **config.task_options)
     trainer = Trainer(config, demos, env, run_dir)
     if trainer.progress.update:
         console.print(f"going on with {run_dir} from update {trainer.progress.update}")
@@ -121,7 +121,8 @@ def evaluate_run(
     """
     folder = RunFolder(Path(run))
     config = folder.config()
-    env = VisualTask(config.task, config.model.image_size, **({} if kick == "none" else {"kick": kick}))
+    options = config.task_options | ({} if kick == "none" else {"kick": kick})
+    env = VisualTask(config.task, config.model.image_size, **options)
     learner = VMAIL(config, env.action_size)
     folder.load_networks(learner)
     began = time.monotonic()

@@ -109,6 +109,7 @@ class Config:
     """All of a run's choices."""
 
     task: str = "dclaw_valve3_ccw"
+    task_options: dict[str, Any] = dataclasses.field(default_factory=dict)  # of the simulated task: look, starts, ...
     model: Model = dataclasses.field(default_factory=Model)
     discriminator: Discriminator = dataclasses.field(default_factory=Discriminator)
     policy: Policy = dataclasses.field(default_factory=Policy)
@@ -166,5 +167,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         if option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         if isinstance(option, type) and type(value) is option:
+            return value
+        if typing.get_origin(option) is dict and isinstance(value, dict):
             return value
     raise ValueError(f"setting {where} cannot be {value!r}; it wants {hint}")

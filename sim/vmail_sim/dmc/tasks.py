@@ -67,12 +67,15 @@ class SuiteTask(dm_env.Environment):
 
     def step(self, action: np.ndarray) -> dm_env.TimeStep:
         """Take the action twice; the reward is the sum of both."""
-        reward, timestep = 0.0, None
-        for _ in range(ACTION_REPEAT):
-            timestep = self._env.step(action)
-            reward += timestep.reward or 0.0
+        timestep = self._env.step(action)
+        if timestep.first():  # the episode was over: a new one begins
+            return self._seen(timestep)
+        reward = timestep.reward
+        for _ in range(ACTION_REPEAT - 1):
             if timestep.last():
                 break
+            timestep = self._env.step(action)
+            reward += timestep.reward
         return self._seen(timestep._replace(reward=reward))
 
     def action_spec(self) -> specs.BoundedArray:

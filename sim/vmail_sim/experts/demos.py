@@ -28,6 +28,7 @@ def demonstrate(expert: ExpertPolicy, env: VisualTask, seed: int) -> Episode:
         states.append(env.state.tolist())
         joints.append(env.joint_positions)
         last = step.last
+    known = [positions for positions in joints if positions is not None]
     provenance: dict[str, Any] = {
         "source": "expert in simulator",
         "task": env.task,
@@ -40,7 +41,7 @@ def demonstrate(expert: ExpertPolicy, env: VisualTask, seed: int) -> Episode:
         image=np.stack(images),
         action=np.stack(actions),
         time=np.arange(len(images)) * env.control_period,
-        joint_positions=np.stack(joints),
+        joint_positions=np.stack(known) if known else None,
         reward=np.array(rewards, np.float32),
         provenance=provenance,
     )

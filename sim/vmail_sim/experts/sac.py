@@ -59,7 +59,7 @@ def evaluate(policy: Any, task: str, episodes: int, seed: int, **options: Any) -
     turned, returns, changes = [], [], []
     for _ in range(episodes):
         timestep = env.reset()
-        start, total, last = float(timestep.observation["valve_angle"]), 0.0, None
+        total, last = 0.0, None
         while not timestep.last():
             action = policy(timestep.observation["state"])
             if last is not None:
@@ -67,7 +67,7 @@ def evaluate(policy: Any, task: str, episodes: int, seed: int, **options: Any) -
             last = action
             timestep = env.step(action)
             total += timestep.reward
-        turned.append(env.task.direction * (float(timestep.observation["valve_angle"]) - start))
+        turned.append(env.score()["radians"])
         returns.append(total)
     return {
         "radians_mean": float(np.mean(turned)),

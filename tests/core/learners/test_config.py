@@ -51,3 +51,10 @@ def test_every_choice_is_read_somewhere(section):
     code = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "config.py")
     unread = [f.name for f in dataclasses.fields(section) if not re.search(rf"\.{f.name}\b", code)]
     assert not unread
+
+
+def test_options_of_the_task_are_free():
+    config = load_config("debug", {"task_options.look": "classic"})
+    assert config.task_options == {"look": "classic"}
+    with pytest.raises(ValueError, match="task_options"):
+        config_from_dict({"task_options": "classic"})
