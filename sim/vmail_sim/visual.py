@@ -11,6 +11,8 @@ from vmail_core.episodes.frames import resize_frame
 from vmail_sim.rendering import check_plausible
 from vmail_sim.world import World
 
+CAMERA_SIZE = 64
+
 
 class Step(NamedTuple):
     """What one control step brings: image (S, S, 3) uint8, the task's reward, whether the episode is over."""
@@ -23,10 +25,13 @@ class Step(NamedTuple):
 class VisualTask:
     """A registered task with pictures of one size, rendered at the camera's size and resized once."""
 
-    def __init__(self, task: str, image_size: int, camera_size: int = 64, **options: Any) -> None:
-        """`options` go to the task (starts and kick of a claw, look of a suite task)."""
+    def __init__(self, task: str, image_size: int, camera_size: int | None = None, **options: Any) -> None:
+        """`options` go to the task (starts and kick of a claw, look of a suite task).
+
+        `camera_size` is by default 64, as a robot's, or more where larger pictures are asked for.
+        """
         self.task, self._image_size = task, image_size
-        self.env: World = vmail_sim.load(task, pixels=camera_size, **options)
+        self.env: World = vmail_sim.load(task, pixels=camera_size or max(CAMERA_SIZE, image_size), **options)
         self.action_size = self.env.action_spec().shape[0]
         self.control_period = self.env.control_timestep()
         self.main_score = self.env.main_score

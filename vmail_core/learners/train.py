@@ -61,14 +61,20 @@ class Trainer:
             report: called with progress and metrics about once a second of updates.
 
         Raises:
-            ValueError: no demonstrations, joint angles that the config wants are missing, or the folder holds a run
-                with another config.
+            ValueError: no demonstrations, their pictures are too small or lack joint angles that the config wants, or
+                the folder holds a run with another config.
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
         if config.model.joint_scale and any(demo.joint_positions is None for demo in demos):
             raise ValueError(
                 "model.joint_scale needs demonstrations with joint angles; set model.joint_scale=0 without"
+            )
+        smallest = min(min(demo.image.shape[1:3]) for demo in demos)
+        if smallest < config.model.image_size:
+            raise ValueError(
+                f"the demonstrations' pictures have {smallest} px, model.image_size={config.model.image_size} needs as "
+                "many: choose a smaller size, or record with a larger camera"
             )
         self.config, self.env, self.report = config, env, report
         self.progress = Progress()
