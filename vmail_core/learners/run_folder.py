@@ -112,6 +112,12 @@ class RunFolder:
         new.rename(old)
         shutil.rmtree(replaced, ignore_errors=True)
 
+    def save_batch(self, arrays: dict[str, Any]) -> Path:
+        """Keep the batch at which learning failed, for whoever looks for the cause; returns its path."""
+        path = self.path / "failed_batch.npz"
+        np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+        return path
+
     def checkpoint(self) -> Path | None:
         """The folder of the last whole checkpoint, if there is one."""
         for name in ("checkpoint", "checkpoint.old"):

@@ -175,7 +175,10 @@ class Trainer:
                 )
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
-                raise FloatingPointError(f"{where}: {error}; lower its learning rate and start again") from error
+                batch = self.folder.save_batch(chunks._asdict())
+                raise FloatingPointError(
+                    f"{where}: {error}; the batch is in {batch}. Lower its learning rate and start again"
+                ) from error
             for name, value in metrics.items():
                 totals[name] = totals.get(name, torch.zeros(())) + value
             self.progress.update += 1

@@ -120,8 +120,11 @@ def test_nan_stops_the_run_and_names_it(tmp_path, config):
     trainer = Trainer(config, demos(), Dot(), tmp_path / "run")
     with torch.no_grad():
         next(trainer.learner.model.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="run.*update"):
+    with pytest.raises(FloatingPointError, match=r"run, update 1: the gradient of .* in .*failed_batch\.npz"):
         trainer.run()
+    with np.load(tmp_path / "run" / "failed_batch.npz") as batch:
+        assert batch["image"].shape == (config.train.length, config.train.batch, 32, 32, 3)
+        assert batch["action"].shape == (config.train.length, config.train.batch, 2)
 
 
 def test_joint_angles_that_were_not_recorded_are_missed_at_once(tmp_path):
