@@ -1,4 +1,4 @@
-"""`vmail train` and `vmail eval`: from episodes to a trained run, and how well it does."""
+"""`vmail train`, `eval`, `runs` and `compare`: from episodes to a trained run, how well it does, and beside others."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ def register(commands: Any) -> None:
     scoring.add_argument("--kick", default="none", choices=("none", "valve", "claw", "both"), help="disturb [none]")
     scoring.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and video [RUN/evaluation]")
     scoring.set_defaults(run=evaluate)
+    listing = commands.add_parser("runs", help="list training runs: how far each came, and its scores")
+    listing.add_argument("folders", nargs="*", type=Path, default=[Path("runs")], metavar="DIR", help="where [runs]")
+    listing.set_defaults(run=runs)
+    comparing = commands.add_parser("compare", help="draw the learning curves of runs, pooled over their seeds")
+    comparing.add_argument("folders", nargs="+", type=Path, metavar="RUN", help="runs, or folders of runs")
+    comparing.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".png, .svg or .pdf; a .csv beside it"
+    )
+    comparing.add_argument(
+        "--axis", default="update", choices=("update", "env_steps", "minutes"), help="what to draw over [update]"
+    )
+    comparing.set_defaults(run=compare)
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:
@@ -78,4 +90,29 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for index, values in enumerate(zip(*scores.values(), strict=True)):
         print(f"start {index:>3}: " + ", ".join(map(in_words, scores, values)))
     print("mean: " + ", ".join(in_words(name, mean[f"eval_{name}"]) for name in scores) + f"; more in {out}")
+    return 0
+
+
+def runs(arguments: argparse.Namespace) -> int:
+    """Print a table of the runs."""
+    from rich.console import Console
+
+    from vmail.runs import find_runs, table
+
+    Console().print(table(find_runs(arguments.folders)))
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Draw, and say what was written."""
+    from vmail.runs import draw, find_runs, group_runs
+
+    if arguments.out.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--out {arguments.out}: the picture is a .png, .svg or .pdf")
+    groups = group_runs(find_runs(arguments.folders))
+    draw(groups, arguments.axis, arguments.out)
+    for group in groups:
+        span = f"{group.low[-1]:.1f} to {group.high[-1]:.1f}"
+        print(f"{group.label}: last {group.mean[-1]:.1f} ({span}, seeds: {group.seeds})")
+    print(f"{arguments.out} and {arguments.out.with_suffix('.csv')}")
     return 0

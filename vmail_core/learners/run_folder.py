@@ -67,10 +67,15 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: no run here.
+            ValueError: another version of vmail wrote it, with settings that this one does not know.
         """
+        return config_from_dict(self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """The run's config as it was written, by whatever version. Raises FileNotFoundError: no run here."""
         if not self.exists:
             raise FileNotFoundError(f"no run at {self.path}: it holds no config.yaml; start one with `vmail train`")
-        return config_from_dict(yaml.safe_load((self.path / "config.yaml").read_text()))
+        return yaml.safe_load((self.path / "config.yaml").read_text())
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""

@@ -1,0 +1,159 @@
+"""Runs side by side: what `vmail runs` lists and `vmail compare` draws."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vmail_core.learners.run_folder import RunFolder
+
+SCORES = ("radians", "return")
+"""Scores that a run may be judged by; the first one that it has."""
+NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads")
+"""Settings that make two runs no different in kind."""
+AXES = {"update": "updates", "env_steps": "steps of practice", "minutes": "minutes of learning"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A run's evaluations: arrays (N,) by name of axis, and the scores (N,)."""
+
+    run: Path
+    score: str
+    axes: dict[str, np.ndarray]
+    values: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but NEUTRAL settings, at the updates that all of them have evaluated.
+
+    Arrays (N,): mean, least and largest score over seeds, and the axes' means.
+    """
+
+    label: str
+    seeds: int
+    score: str
+    axes: dict[str, np.ndarray]
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def find_runs(folders: Sequence[str | Path]) -> list[RunFolder]:
+    """Every run in or below the folders, sorted by path.
+
+    Raises:
+        FileNotFoundError: there is none; the message names the folders.
+    """
+    found = {path.parent for folder in folders for path in Path(folder).rglob("config.yaml")}
+    runs = [RunFolder(path) for path in sorted(found) if (path / "run.json").is_file()]
+    if not runs:
+        raise FileNotFoundError(f"no run in {', '.join(map(str, folders))}; `vmail train` makes one")
+    return runs
+
+
+def evaluations(run: RunFolder) -> Curve:
+    """The run's curve; empty while nothing was evaluated."""
+    rows = [row for row in run.metrics() if any(f"eval_{score}" in row for score in SCORES)]
+    score = next((name for name in SCORES if rows and f"eval_{name}" in rows[0]), SCORES[0])
+    axes = {
+        "update": np.array([row["update"] for row in rows]),
+        "env_steps": np.array([row["env_steps"] for row in rows]),
+        "minutes": np.array([row["seconds"] for row in rows]) / 60.0,
+    }
+    return Curve(run.path, score, axes, np.array([row[f"eval_{score}"] for row in rows]))
+
+
+def group_runs(runs: Sequence[RunFolder]) -> list[Group]:
+    """Pool runs over their seeds. A group is labelled by the settings that tell it from the others.
+
+    Raises:
+        ValueError: a run was never evaluated, or they are judged by different scores.
+    """
+    settings = {run.path: _flat(run.settings()) for run in runs}
+    curves = [evaluations(run) for run in runs]
+    for curve in curves:
+        if not len(curve.values):
+            raise ValueError(f"{curve.run} has no evaluation yet; let `vmail train` run a little longer")
+    if len({curve.score for curve in curves}) > 1:
+        raise ValueError(
+            "these runs are judged by different scores (radians, return): compare runs of one kind of task"
+        )
+    # What one version of vmail has and another has not cannot be compared.
+    common = set.intersection(*(set(plain) for plain in settings.values())) - set(NEUTRAL)
+    differing = sorted(name for name in common if len({str(plain[name]) for plain in settings.values()}) > 1)
+    members: dict[str, list[Curve]] = {}
+    for curve in curves:
+        label = ", ".join(f"{name}={settings[curve.run][name]}" for name in differing)
+        members.setdefault(label or settings[curve.run]["task"], []).append(curve)
+    return [_pool(label, group) for label, group in members.items()]
+
+
+def _flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        flat |= _flat(value, f"{where}{name}.") if isinstance(value, dict) and value else {where + name: value}
+    return flat
+
+
+def _pool(label: str, curves: list[Curve]) -> Group:
+    updates = sorted(set.intersection(*(set(curve.axes["update"].tolist()) for curve in curves)))
+    picked = [np.isin(curve.axes["update"], updates) for curve in curves]
+    values = np.stack([curve.values[rows] for curve, rows in zip(curves, picked, strict=True)])
+    axes = {
+        name: np.stack([curve.axes[name][rows] for curve, rows in zip(curves, picked, strict=True)]).mean(0)
+        for name in AXES
+    }
+    return Group(label, len(curves), curves[0].score, axes, values.mean(0), values.min(0), values.max(0))
+
+
+def draw(groups: Sequence[Group], axis: str, out: str | Path) -> None:
+    """A curve a group with its spread over seeds, as a picture, and the numbers beside it as .csv.
+
+    Args:
+        groups: of `group_runs`.
+        axis: one of AXES.
+        out: the picture's path; its ending chooses the format (.png, .svg, .pdf).
+    """
+    out = Path(out)
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    plot = figure.add_subplot()
+    for group in groups:
+        label = f"{group.label} ({group.seeds} seed{'s' if group.seeds > 1 else ''})"
+        (line,) = plot.plot(group.axes[axis], group.mean, marker="o", markersize=3, label=label)
+        plot.fill_between(group.axes[axis], group.low, group.high, color=line.get_color(), alpha=0.2, linewidth=0)
+    plot.set_xlabel(AXES[axis])
+    plot.set_ylabel(f"{groups[0].score}\nmean; band: least to largest seed")
+    plot.grid(alpha=0.3)
+    plot.legend(frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=150)
+    with out.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["group", "seeds", *AXES, "mean", "least", "largest"])
+        for group in groups:
+            for row in zip(*(group.axes[name] for name in AXES), group.mean, group.low, group.high, strict=True):
+                writer.writerow([group.label, group.seeds, *(f"{value:.6g}" for value in row)])
+
+
+def table(runs: Sequence[RunFolder]) -> Any:
+    """A rich table: a line a run with its task, how far it came, and its last and best score."""
+    from rich.table import Table
+
+    found = Table()
+    for name in ("run", "task", "update", "minutes", "score", "last", "best"):
+        found.add_column(name, justify="left" if name in ("run", "task", "score") else "right", overflow="fold")
+    for run in runs:
+        settings, rows, curve = run.settings(), run.metrics(), evaluations(run)
+        last = rows[-1] if rows else {"update": 0, "seconds": 0.0}
+        scores = (f"{curve.values[-1]:.1f}", f"{curve.values.max():.1f}") if len(curve.values) else ("-", "-")
+        progress = f"{last['update']:.0f}/{settings['train']['updates']}"
+        found.add_row(str(run.path), settings["task"], progress, f"{last['seconds'] / 60.0:.1f}", curve.score, *scores)
+    return found
