@@ -32,13 +32,13 @@ from vmail.demo.settings import PRESET, ROOT, SHIPPED_TAKES, STUDY, TASK
 from vmail.demo.study import METHODS
 from vmail.train import train_config
 from vmail_core.episodes import Episode, load_episodes
+from vmail_core.episodes.frames import at_size
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.bc import CloningConfig, clone_pixels
 from vmail_core.learners.collect import ImagePolicy
 from vmail_core.learners.config import load_config
 from vmail_core.learners.evaluate import EVAL_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
-from vmail_core.learners.train import at_size
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
 from vmail_core.robot import load_robot

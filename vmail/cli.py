@@ -15,6 +15,7 @@ PACKAGES = ("vmail", "vmail_core", "vmail_sim", "vmail_hardware", "vmail_nodes")
 # What may be missing, and how to get it.
 INSTALL = {
     "dm_control": "pip install 'vmail[sim]'",
+    "h5py": "pip install 'vmail[train]'",
     "imageio": "pip install 'vmail[train]'",
     "mujoco": "pip install 'vmail[sim]'",
     "onnx": "pip install 'vmail[train]'",

@@ -88,8 +88,8 @@ def export(run: Path, out: Path, episodes: Path, robot: RobotSpec, console: Cons
 
 def clone_from_pixels(episodes: Path, seed: int, console: Console) -> tuple[Any, dict[str, Any]]:
     """Train the pixel-cloning control on the same demonstrations; returns the policy and what it was trained with."""
+    from vmail_core.episodes.frames import at_size
     from vmail_core.learners.bc import CloningConfig, clone_pixels
-    from vmail_core.learners.train import at_size
 
     config = CloningConfig(seed=seed)
     demos: list[Episode] = [at_size(demo, config.image_size) for demo in load_episodes(episodes)]

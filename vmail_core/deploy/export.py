@@ -18,8 +18,8 @@ from vmail_core.deploy.certificate import certify
 from vmail_core.deploy.graphs import write_graphs
 from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes import Episode, load_episodes
+from vmail_core.episodes.frames import at_size
 from vmail_core.learners.run_folder import RunFolder
-from vmail_core.learners.train import at_size
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.models import Actor, Discriminator, WorldModel
 from vmail_core.robot import RobotSpec, load_robot

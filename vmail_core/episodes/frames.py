@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 
 import numpy as np
+
+from vmail_core.episodes.episode import Episode
 
 FrameBytes = bytes | bytearray | memoryview | array.array | np.ndarray
 
@@ -54,3 +57,10 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     import cv2  # here, because episodes can be read where OpenCV is not installed
 
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def at_size(episode: Episode, size: int) -> Episode:
+    """The episode with its pictures at (size, size)."""
+    if episode.image.shape[1:3] == (size, size):
+        return episode
+    return dataclasses.replace(episode, image=np.stack([resize_frame(image, (size, size)) for image in episode.image]))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.frames import resize_frame
+from vmail_core.episodes.frames import at_size
 from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count
 from vmail_core.episodes.store import list_episodes, read_episode, write_episode
 from vmail_core.learners.acting import FilteringPolicy
@@ -231,13 +231,6 @@ def demo_name(demo: Episode) -> str:
     """What a run's notes call a demonstration: its bag, or the seed of its start."""
     notes = demo.provenance
     return str(notes.get("bag") or f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}")
-
-
-def at_size(episode: Episode, size: int) -> Episode:
-    """The episode with its pictures at (size, size)."""
-    if episode.image.shape[1:3] == (size, size):
-        return episode
-    return dataclasses.replace(episode, image=np.stack([resize_frame(image, (size, size)) for image in episode.image]))
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:

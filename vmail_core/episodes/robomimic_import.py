@@ -1,0 +1,86 @@
+"""Episodes of a robomimic dataset (HDF5, also what robosuite and MimicGen write) to ours.
+
+There, `actions[t]` follows picture t: ours begin with a zero action and take the last picture from `next_obs`, where
+the dataset has it. Times are not stored; the environment's control frequency is, as a rule.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vmail_core.episodes.episode import Episode
+
+
+def read_robomimic(
+    path: str | Path, camera: str | None = None, period: float | None = None, task: str = ""
+) -> Iterator[Episode]:
+    """Every demonstration of a file, in order of number.
+
+    Args:
+        path: the .hdf5 file.
+        camera: the picture among its observations; needed where there are several.
+        period: seconds from frame to frame; by default what the file says of its environment.
+        task: noted in the provenance; by default the file's environment.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, has no such camera, does not tell its rate, or holds what is no episode; the message
+            names file and demonstration.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        with h5py.File(path) as file:
+            if "data" not in file:
+                raise ValueError("it has no group data")
+            environment = json.loads(file["data"].attrs.get("env_args", "{}"))
+            seconds = period or _period(environment)
+            notes = {"source": "robomimic hdf5", "task": task or environment.get("env_name", ""), "times": "nominal"}
+            for name in sorted(file["data"], key=_number):
+                try:
+                    yield _episode(file["data"][name], camera, seconds, notes | {"demonstration": name})
+                except (KeyError, ValueError) as error:
+                    raise ValueError(f"{name}: {error}") from error
+    except (OSError, KeyError, ValueError) as error:  # h5py raises OSError on what is no HDF5, or is cut off
+        raise ValueError(f"{path} is no robomimic dataset that can be read: {error}") from error
+
+
+def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[str, Any]) -> Episode:
+    name = camera or _only_camera(demo["obs"])
+    images = demo["obs"][name][()]
+    if "next_obs" in demo and name in demo["next_obs"]:
+        images = np.concatenate([images, demo["next_obs"][name][-1:]])
+    rows = len(images)
+    action, reward = np.zeros((rows, demo["actions"].shape[1]), np.float32), None
+    action[1:] = demo["actions"][: rows - 1]
+    if "rewards" in demo:
+        reward = np.zeros(rows, np.float32)
+        reward[1:] = demo["rewards"][: rows - 1]
+    return Episode(image=images, action=action, time=np.arange(rows) * period, reward=reward, provenance=notes)
+
+
+def _only_camera(observations: h5py.Group) -> str:
+    pictures = [name for name, data in observations.items() if data.ndim == 4 and data.dtype == np.uint8]
+    if len(pictures) != 1:
+        found = f"several cameras, choose one: {', '.join(sorted(pictures))}" if pictures else "no pictures"
+        raise ValueError(f"its observations hold {found}")
+    return pictures[0]
+
+
+def _period(environment: dict[str, Any]) -> float:
+    frequency = environment.get("env_kwargs", {}).get("control_freq")
+    if not frequency:
+        raise ValueError("it does not tell its control frequency; give the seconds from frame to frame (--period)")
+    return 1.0 / float(frequency)
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = "".join(letter for letter in name if letter.isdigit())
+    return (int(digits) if digits else -1, name)
