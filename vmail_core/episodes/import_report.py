@@ -105,7 +105,9 @@ class ImportReport:
 
 
 def _cells(report: SourceReport) -> list[str]:
-    rate = f"{report.rate_mean:.2f} ({report.rate_min:.2f}-{report.rate_max:.2f})" if report.rate_mean else "-"
+    rate = f"{report.rate_mean:.2f}" if report.rate_mean else "-"
+    if report.rate_min and report.rate_max and report.rate_max - report.rate_min > 0.005:
+        rate += f" ({report.rate_min:.2f}-{report.rate_max:.2f})"
     turned = ", ".join(f"{radians:.1f}" for radians in report.radians_turned) or "-"
     dropped = str(sum(report.counts.values()))
     counts = [
