@@ -13,10 +13,11 @@ from vmail_core.learners.config import load_config
 from vmail_core.learners.run_folder import RunFolder
 
 
-def make_run(path: Path, scores: list[float], score: str = "radians", **settings: object) -> None:
+def make_run(path: Path, scores: list[float], score: str = "radians", first: int = 1, **settings: object) -> None:
     run = RunFolder(path)
-    run.begin(load_config("debug", {name.replace("__", "."): value for name, value in settings.items()}), [])
-    for number, value in enumerate(scores, 1):
+    config = load_config("debug", {name.replace("__", "."): value for name, value in settings.items()})
+    run.begin(config, ["a", "b"], score)
+    for number, value in enumerate(scores, first):
         run.log(10 * number, {f"eval_{score}": value, "seconds": 60.0 * number, "env_steps": 5.0 * number})
 
 
@@ -29,6 +30,20 @@ def test_seeds_are_pooled_and_settings_kept_apart(tmp_path: Path) -> None:
     assert plain.axes["update"].tolist() == [10, 20], "the third evaluation is one seed's alone"
     assert (plain.mean.tolist(), plain.low.tolist(), plain.high.tolist()) == ([2.0, 4.0], [1.0, 2.0], [3.0, 6.0])
     assert plain.axes["minutes"].tolist() == [1.0, 2.0]
+
+
+def test_options_of_the_task_and_numbers_of_demonstrations_are_kept_apart(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", [1.0])
+    make_run(tmp_path / "b", [2.0], train__seed=1, task_options__look="classic")
+    make_run(tmp_path / "c", [3.0], train__seed=2)
+    facts = tmp_path / "c" / "run.json"
+    facts.write_text(facts.read_text().replace('"b"', '"b", "third"'))
+    labels = [group.label for group in group_runs(find_runs([tmp_path]))]
+    assert labels == [
+        "demos=2, task_options={}",
+        "demos=2, task_options={'look': 'classic'}",
+        "demos=3, task_options={}",
+    ]
 
 
 def test_compare_draws_and_writes_its_numbers(tmp_path: Path, capsys) -> None:
@@ -60,6 +75,11 @@ def test_runs_lists_also_one_that_another_version_began(tmp_path: Path, capsys) 
         (
             lambda folder: (make_run(folder / "a", [1.0]), make_run(folder / "b", [1.0], score="return")),
             "judged by different scores",
+        ),
+        (lambda folder: (make_run(folder / "a", [1.0]), make_run(folder / "b", [2.0])), "are the same run"),
+        (
+            lambda folder: (make_run(folder / "a", [1.0]), make_run(folder / "b", [2.0], train__seed=1, first=3)),
+            "were never evaluated at the same update",
         ),
     ],
 )

@@ -65,7 +65,8 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         return f"{missing} is not installed: {INSTALL[missing]}" if missing in INSTALL else None
-    expected = isinstance(error, OSError) or (isinstance(error, ValueError | RuntimeError) and _raised_here(error))
+    ours = isinstance(error, ValueError | RuntimeError | FloatingPointError) and _raised_here(error)
+    expected = isinstance(error, OSError) or ours
     return (str(error) or type(error).__name__) if expected else None
 
 

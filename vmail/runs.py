@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 
 from vmail_core.learners.run_folder import RunFolder
 
-SCORES = ("radians", "return")
-"""Scores that a run may be judged by; the first one that it has."""
 NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads")
 """Settings that make two runs no different in kind."""
 AXES = {"update": "updates", "env_steps": "steps of practice", "minutes": "minutes of learning"}
@@ -50,19 +48,21 @@ def find_runs(folders: Sequence[str | Path]) -> list[RunFolder]:
     """Every run in or below the folders, sorted by path.
 
     Raises:
-        FileNotFoundError: there is none; the message names the folders.
+        FileNotFoundError: there is none in one of them; the message names it.
     """
-    found = {path.parent for folder in folders for path in Path(folder).rglob("config.yaml")}
-    runs = [RunFolder(path) for path in sorted(found) if (path / "run.json").is_file()]
-    if not runs:
-        raise FileNotFoundError(f"no run in {', '.join(map(str, folders))}; `vmail train` makes one")
-    return runs
+    found: set[Path] = set()
+    for folder in folders:
+        here = {path.parent for path in Path(folder).rglob("run.json") if (path.parent / "config.yaml").is_file()}
+        if not here:
+            raise FileNotFoundError(f"no run in {folder}; `vmail train` makes one")
+        found |= here
+    return [RunFolder(path) for path in sorted(found)]
 
 
 def evaluations(run: RunFolder) -> Curve:
     """The run's curve; empty while nothing was evaluated."""
-    rows = [row for row in run.metrics() if any(f"eval_{score}" in row for score in SCORES)]
-    score = next((name for name in SCORES if rows and f"eval_{name}" in rows[0]), SCORES[0])
+    score = run.facts().get("main_score", "radians")  # the first runs, all of claws, did not note it
+    rows = [row for row in run.metrics() if f"eval_{score}" in row]
     axes = {
         "update": np.array([row["update"] for row in rows]),
         "env_steps": np.array([row["env_steps"] for row in rows]),
@@ -72,39 +72,49 @@ def evaluations(run: RunFolder) -> Curve:
 
 
 def group_runs(runs: Sequence[RunFolder]) -> list[Group]:
-    """Pool runs over their seeds. A group is labelled by the settings that tell it from the others.
+    """Pool runs over their seeds. A group is labelled by what tells it from the others: settings, demonstrations.
 
     Raises:
-        ValueError: a run was never evaluated, or they are judged by different scores.
+        ValueError: a run was never evaluated, two are the same but for their place, they are judged by different
+            scores, or seeds of one kind were never evaluated at the same update.
     """
-    settings = {run.path: _flat(run.settings()) for run in runs}
+    settings = {run.path: _settings(run) for run in runs}
     curves = [evaluations(run) for run in runs]
     for curve in curves:
         if not len(curve.values):
             raise ValueError(f"{curve.run} has no evaluation yet; let `vmail train` run a little longer")
     if len({curve.score for curve in curves}) > 1:
-        raise ValueError(
-            "these runs are judged by different scores (radians, return): compare runs of one kind of task"
-        )
-    # What one version of vmail has and another has not cannot be compared.
+        raise ValueError("these runs are judged by different scores: compare runs of one kind of task")
+    # A setting that one version of vmail has and another has not cannot be compared.
     common = set.intersection(*(set(plain) for plain in settings.values())) - set(NEUTRAL)
     differing = sorted(name for name in common if len({str(plain[name]) for plain in settings.values()}) > 1)
-    members: dict[str, list[Curve]] = {}
+    members: dict[str, dict[int, Curve]] = {}
     for curve in curves:
-        label = ", ".join(f"{name}={settings[curve.run][name]}" for name in differing)
-        members.setdefault(label or settings[curve.run]["task"], []).append(curve)
-    return [_pool(label, group) for label, group in members.items()]
+        plain = settings[curve.run]
+        label = ", ".join(f"{name}={plain[name]}" for name in differing) or plain["task"]
+        group, seed = members.setdefault(label, {}), plain["train.seed"]
+        if seed in group:
+            raise ValueError(f"{curve.run} and {group[seed].run} are the same run: {label}, seed {seed}; leave one out")
+        group[seed] = curve
+    return [_pool(label, list(group.values())) for label, group in members.items()]
 
 
-def _flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in plain.items():
-        flat |= _flat(value, f"{where}{name}.") if isinstance(value, dict) and value else {where + name: value}
-    return flat
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """Dotted settings, and how many demonstrations the run had."""
+    plain = run.settings()
+    sections = {
+        name: section for name, section in plain.items() if isinstance(section, dict) and name != "task_options"
+    }
+    flat = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    options = plain.get("task_options") or {}
+    return flat | {"task": plain["task"], "task_options": options, "demos": len(run.facts()["demos"])}
 
 
 def _pool(label: str, curves: list[Curve]) -> Group:
     updates = sorted(set.intersection(*(set(curve.axes["update"].tolist()) for curve in curves)))
+    if not updates:
+        places = ", ".join(str(curve.run) for curve in curves)
+        raise ValueError(f"{places} were never evaluated at the same update: compare them one by one")
     picked = [np.isin(curve.axes["update"], updates) for curve in curves]
     values = np.stack([curve.values[rows] for curve, rows in zip(curves, picked, strict=True)])
     axes = {

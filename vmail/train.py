@@ -68,6 +68,8 @@ def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, 
     """`train` with a config and episodes in hand."""
     env = VisualTask(config.task, config.model.image_size, **config.task_options)
     trainer = Trainer(config, demos, env, run_dir)
+    for remark in trainer.left_out:
+        console.print(remark)
     if trainer.progress.update:
         console.print(f"going on with {run_dir} from update {trainer.progress.update}")
     display = TrainingDisplay(trainer, console)
@@ -135,7 +137,6 @@ def evaluate_run(
     result = {
         "run": str(run),
         "task": config.task,
-        "main_score": env.main_score,
         "kick": kick,
         "first_seed": seed,
         "scores": scores,

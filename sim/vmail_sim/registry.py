@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -36,15 +37,14 @@ def load(name: str, **options: Any) -> World:
         options: keyword arguments of the task (seed, pixels; starts, kick of a claw; look of a suite task).
 
     Raises:
-        ValueError: unknown name, of which the message lists the known ones, or an option that the task has not.
+        ValueError: unknown name or option; the message lists the known ones.
     """
     if name not in TASKS:
         raise ValueError(f"no task {name!r}; known tasks: {', '.join(task_names())}")
     module, function = TASKS[name].split(":")
     builder: Callable[..., World] = getattr(importlib.import_module(module), function)
-    try:
-        return builder(name, **options)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise ValueError(f"task {name} has no such option: {str(error).partition(') ')[2]}") from error
+    known = list(inspect.signature(builder).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"task {name} has no option {unknown[0]!r}; its options: {', '.join(known)}")
+    return builder(name, **options)

@@ -30,6 +30,9 @@ class VisualTask:
 
         `camera_size` is by default 64, as a robot's, or more where larger pictures are asked for.
         """
+        reserved = sorted({"pixels", "seed"} & set(options))
+        if reserved:
+            raise ValueError(f"{reserved[0]} of task {task} is no option: picture size and resets set it")
         self.task, self._image_size = task, image_size
         self.env: World = vmail_sim.load(task, pixels=camera_size or max(CAMERA_SIZE, image_size), **options)
         self.action_size = self.env.action_spec().shape[0]

@@ -10,8 +10,10 @@ import numpy as np
 class World(Protocol):
     """A task. Its observations hold `image` (S, S, 3) uint8, `state`, and `joint_positions` where a robot has them."""
 
-    main_score: str
-    """The name of the score that the task is judged by: one of `score()`, or "return"."""
+    @property
+    def main_score(self) -> str:
+        """The name of the score that the task is judged by: one of `score()`, or "return"."""
+        ...
 
     def reseed(self, seed: int) -> None:
         """Draw the coming episodes from `seed`: the same seed, the same episode."""

@@ -29,10 +29,12 @@ def test_rewards_are_the_suites_own_over_both_repeats(name: str) -> None:
     env.reset(seed=3)
     reference = suite.load(*name.split("_"), task_kwargs={"random": 3})
     reference.reset()
+    total = 0.0
     for action in some_actions(env, 20):
         expected = sum(reference.step(action).reward for _ in range(2))
         assert env.step(action).reward == pytest.approx(expected, abs=1e-12)
-    assert env.score() == {"return": pytest.approx(env.score()["return"])}
+        total += expected
+    assert env.score() == {"return": pytest.approx(total)}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -58,11 +60,20 @@ def test_an_episode_has_500_steps_and_ends_without_a_terminal_state() -> None:
     assert timestep.discount == 1.0
 
 
-def test_an_option_of_another_task_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"task walker_walk has no such option: .*kick"):
+@pytest.mark.parametrize("name", ["cheetah_run", "walker_walk"])
+def test_the_classic_look_has_shadows_and_the_plain_one_has_not(name: str) -> None:
+    plain, classic = (VisualTask(name, 64, look=look).reset(seed=0).astype(int) for look in ("plain", "classic"))
+    floor = slice(48, 64)
+    assert (classic[floor] - plain[floor]).min() < -20
+
+
+def test_options_that_a_task_has_not_are_refused() -> None:
+    with pytest.raises(ValueError, match="task walker_walk has no option 'kick'; its options: pixels, seed, look"):
         vmail_sim.load("walker_walk", kick="valve")
     with pytest.raises(ValueError, match="look 'nice' is not one of plain, classic"):
         vmail_sim.load("walker_walk", look="nice")
+    with pytest.raises(ValueError, match="seed of task walker_walk is no option"):
+        VisualTask("walker_walk", 64, seed=1)
 
 
 def pose_as_recorded(env: SuiteTask, orientations: np.ndarray, height: float) -> None:

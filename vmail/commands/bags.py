@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-FILES = {".npz": "npz", ".hdf5": "hdf5", ".h5": "hdf5"}
-"""Endings of files that others make; everything else is a bag."""
+FILES = {".npz": ".npz", ".hdf5": ".hdf5", ".h5": ".hdf5"}
+"""Endings of files that others make, and their kind; everything else is a bag."""
+OPTIONS = {"robot": ("bag",), "period": (".npz", ".hdf5"), "camera": (".hdf5",)}
+"""Options that only some kinds have a use for."""
 
 
 def register(commands: Any) -> None:
@@ -22,11 +23,11 @@ def register(commands: Any) -> None:
         help="rosbag2 folder, Dreamer-style .npz or robomimic .hdf5",
     )
     importing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
-    importing.add_argument("--robot", default="dclaw", help="robot that was recorded: name or YAML file [dclaw]")
-    importing.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the frames [the robot's camera]")
+    importing.add_argument("--robot", help="robot that a bag was recorded with: name or YAML file [dclaw]")
+    importing.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the frames [as recorded]")
     importing.add_argument("--task", help="name of the task [what the recorder noted]")
     importing.add_argument(
-        "--period", type=float, metavar="SECONDS", help="from frame to frame, where files hold no times"
+        "--period", type=float, metavar="SECONDS", help="from frame to frame, where a file does not tell"
     )
     importing.add_argument("--camera", metavar="NAME", help="which picture of a .hdf5 with several")
     importing.set_defaults(run=import_takes)
@@ -37,51 +38,58 @@ def register(commands: Any) -> None:
 
 
 def import_takes(arguments: argparse.Namespace) -> int:
-    """Import and show the report; 1 when a source gave no episode."""
+    """Import and show the report; 1 when a source gave no episode, or a demonstration in a file is none."""
     from rich.console import Console
 
     kinds = {FILES.get(path.suffix, "bag") for path in arguments.sources}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(sorted(kinds))} cannot be imported together: start once for each")
-    report = {"bag": _import_bags, "npz": _import_npz, "hdf5": _import_hdf5}[kinds.pop()](arguments)
+    (kind,) = kinds
+    _check_options(arguments, kind)
+    report = {"bag": _import_bags, ".npz": _import_npz, ".hdf5": _import_hdf5}[kind](arguments)
     Console().print(report.table())
-    return 0 if all(source.episodes for source in report.sources) else 1
+    return 0 if (all(source.episodes for source in report.sources) if kind == "bag" else report.ok) else 1
+
+
+def _check_options(arguments: argparse.Namespace, kind: str) -> None:
+    for option, kinds in OPTIONS.items():
+        if getattr(arguments, option) is not None and kind not in kinds:
+            raise ValueError(f"--{option} means nothing for {kind}: leave it out")
+    period, size = arguments.period, arguments.image_size
+    if period is not None and not 0.0 < period < float("inf"):
+        raise ValueError(f"--period {period}: give the seconds from frame to frame (0.05 is 20 Hz)")
+    if period is None and kind == ".npz":
+        raise ValueError("--period: .npz files hold no times; give the seconds from frame to frame (0.05 is 20 Hz)")
+    if size is not None and not 8 <= size <= 4096:
+        raise ValueError(f"--image-size {size} is not between 8 and 4096 pixels")
 
 
 def _import_bags(arguments: argparse.Namespace) -> Any:
     from vmail_core.episodes.bag_import import import_bags
     from vmail_core.robot import load_robot
 
-    robot = load_robot(arguments.robot)
+    robot = load_robot(arguments.robot or "dclaw")
     return import_bags(arguments.sources, arguments.out, robot, arguments.image_size, arguments.task)
 
 
 def _import_npz(arguments: argparse.Namespace) -> Any:
     from vmail_core.episodes.dreamer_import import read_dreamer
+    from vmail_core.episodes.file_import import import_files
 
     period, task = arguments.period, arguments.task or ""
-    if period is None or period <= 0.0:
-        raise ValueError("--period: .npz files hold no times; give the seconds from frame to frame (0.05 is 20 Hz)")
-    return _import_files(arguments, lambda path: [read_dreamer(path, period, task)])
+    return import_files(
+        arguments.sources, arguments.out, lambda path: [read_dreamer(path, period, task)], arguments.image_size
+    )
 
 
 def _import_hdf5(arguments: argparse.Namespace) -> Any:
+    from vmail_core.episodes.file_import import import_files
     from vmail_core.episodes.robomimic_import import read_robomimic
 
     camera, period, task = arguments.camera, arguments.period, arguments.task or ""
-    return _import_files(arguments, lambda path: read_robomimic(path, camera, period, task))
-
-
-def _import_files(arguments: argparse.Namespace, read: Callable[[Path], Iterable[Any]]) -> Any:
-    from vmail_core.episodes.file_import import import_files
-    from vmail_core.episodes.frames import at_size
-
-    size = arguments.image_size
-
-    def sized(path: Path) -> Iterable[Any]:
-        return (at_size(episode, size) if size else episode for episode in read(path))
-
-    return import_files(arguments.sources, arguments.out, sized)
+    return import_files(
+        arguments.sources, arguments.out, lambda path: read_robomimic(path, camera, period, task), arguments.image_size
+    )
 
 
 def recover_bag(arguments: argparse.Namespace) -> int:

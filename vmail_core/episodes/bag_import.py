@@ -11,7 +11,7 @@ import numpy as np
 from vmail_core.episodes.alignment import BagAlignment, Row, segments
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, REQUEST, SENT, Bag, BagError
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport
+from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
 from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 from vmail_core.robot import RobotSpec
@@ -111,9 +111,9 @@ def _check_robot(bag: Bag, robot: RobotSpec, report: SourceReport) -> None:
 
 
 def _check_copy(bag: Bag, earlier: list[SourceReport]) -> None:
-    copies = [report.source for report in earlier if report.sha256 == bag.sha256]
-    if copies:
-        raise BagError(f"{bag.path} has the same content as {copies[0]}; give one of them")
+    copied = copy_of(bag.sha256, earlier)
+    if copied:
+        raise BagError(f"{bag.path} has the same content as {copied}; give one of them")
 
 
 def _align(bag: Bag, alignment: BagAlignment, report: SourceReport) -> tuple[list[Row], dict[int, float]]:

@@ -1,7 +1,7 @@
-"""Episodes of the Dreamer family on disk, one .npz each with `image`, `action` and perhaps `reward`, to ours.
+"""Episodes of Dreamer and DreamerV2 on disk, one .npz each with `image`, `action` and perhaps `reward`, to ours.
 
-There, as here, `action[t]` is the one that led to `image[t]`, and row 0 is zero. Times are not stored there: the period
-between frames has to be told.
+There, as here, `action[t]` is the one that led to `image[t]`, and row 0 is zero; a file with another order is refused.
+Times are not stored there: the period between frames has to be told.
 """
 
 from __future__ import annotations

@@ -4,61 +4,89 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport
+from vmail_core.episodes.frames import at_size
+from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
 from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 
-Reader = Callable[[Path], Iterable[Episode]]
+Reader = Callable[[Path], Iterable[Episode | Rejection]]
 
 
-def import_files(files: Sequence[str | Path], out: str | Path, read: Reader) -> ImportReport:
+def import_files(
+    files: Sequence[str | Path], out: str | Path, read: Reader, image_size: int | None = None
+) -> ImportReport:
     """Turn files into episodes; either all of them are in `out` at the end, or none.
 
-    A file that cannot be used is rejected in the report, and the others are imported.
+    A file or demonstration that cannot be used is rejected in the report, and the others are imported.
 
     Args:
         files: what to read.
         out: folder for the episodes and `import_report.json`; made if it is missing.
-        read: gives the episodes of one file; raises OSError or ValueError with the reason when it cannot.
+        read: gives what is in one file; raises OSError or ValueError with the reason when it cannot be read.
+        image_size: side of the square frames of the episodes; by default as they are.
 
     Returns:
         What was read and rejected.
 
     Raises:
-        ValueError: no file gave an episode; the message says why for each.
+        ValueError: no file gave an episode, and the message says why for each; or a file is given twice.
         FileExistsError: `out` already holds an episode of one of the files.
+        OSError: an episode cannot be written; nothing was moved into `out`.
     """
-    if not files:
+    paths = [Path(file) for file in files]
+    if not paths:
         raise ValueError("no file to import")
+    if len({path.resolve() for path in paths}) != len(paths):
+        raise ValueError("the same file is given twice")
     report = ImportReport(str(out))
     with staged(Path(out)) as stage:
-        report.sources += [_import_file(Path(file), stage, read) for file in files]
+        for path in paths:
+            report.sources.append(_import_file(path, stage, read, image_size, report.sources))
         if not report.episodes:
             raise ValueError("\n".join(part.reason for source in report.sources for part in source.rejected))
         publish(stage, report)
     return report
 
 
-def _import_file(file: Path, stage: Path, read: Reader) -> SourceReport:
+def _import_file(
+    file: Path, stage: Path, read: Reader, image_size: int | None, earlier: list[SourceReport]
+) -> SourceReport:
     report = SourceReport(str(file))
     times = []
-    try:
-        with file.open("rb") as content:
-            report.sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    for number, found in enumerate(_contents(file, read, report, earlier), 1):
+        if isinstance(found, Rejection):
+            report.rejected.append(found)
+            continue
+        try:
+            episode = at_size(found, image_size) if image_size else found
+        except ValueError as error:
+            report.rejected.append(Rejection(f"demonstration {number}", f"{file}: {error}"))
+            continue
         origin = {"file": file.name, "sha256": report.sha256}
-        for number, episode in enumerate(read(file), 1):
-            name = f"{file.stem}-{report.sha256[:8]}-{number:04d}"
-            noted = dataclasses.replace(episode, provenance=episode.provenance | origin)
-            write_episode(stage, noted, name)
-            report.episodes.append(f"{name}.npz")
-            times.append(episode.time)
-    except (OSError, ValueError) as error:
-        report.rejected.append(Rejection("the file" if not times else f"what follows episode {len(times)}", str(error)))
+        name = f"{file.stem}-{report.sha256[:8]}-{number:04d}"
+        write_episode(stage, dataclasses.replace(episode, provenance=episode.provenance | origin), name)
+        report.episodes.append(f"{name}.npz")
+        times.append(episode.time)
     if times:
         report.add_times(times)
         report.frames = report.rows
     return report
+
+
+def _contents(
+    file: Path, read: Reader, report: SourceReport, earlier: list[SourceReport]
+) -> Iterator[Episode | Rejection]:
+    """What is in the file; trouble with reading it ends as a rejection. Trouble with writing is not caught here."""
+    try:
+        with file.open("rb") as content:
+            report.sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        copied = copy_of(report.sha256, earlier)
+        if copied:
+            raise ValueError(f"{file} has the same content as {copied}; give one of them")
+        yield from read(file)
+    except (OSError, ValueError) as error:
+        yield Rejection("the file", str(error))

@@ -60,7 +60,14 @@ def resize_frame(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def at_size(episode: Episode, size: int) -> Episode:
-    """The episode with its pictures at (size, size)."""
-    if episode.image.shape[1:3] == (size, size):
+    """The episode with its pictures at (size, size).
+
+    Raises:
+        ValueError: that would enlarge them, which adds nothing that was seen.
+    """
+    height, width = episode.image.shape[1:3]
+    if (height, width) == (size, size):
         return episode
+    if min(height, width) < size:
+        raise ValueError(f"pictures of {width}x{height} px would be enlarged to {size} px; choose a smaller size")
     return dataclasses.replace(episode, image=np.stack([resize_frame(image, (size, size)) for image in episode.image]))

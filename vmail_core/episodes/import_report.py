@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ class SourceReport:
         self.seconds = float(intervals.sum())
         self.rate_mean = float(len(intervals) / intervals.sum())
         self.rate_min, self.rate_max = float(1 / intervals.max()), float(1 / intervals.min())
+
+
+def copy_of(sha256: str, earlier: Sequence[SourceReport]) -> str | None:
+    """The path of an earlier source with the same content, if there is one."""
+    return next((report.source for report in earlier if report.sha256 == sha256), None)
 
 
 @dataclasses.dataclass

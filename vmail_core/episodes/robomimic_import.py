@@ -15,12 +15,13 @@ import h5py
 import numpy as np
 
 from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.import_report import Rejection
 
 
 def read_robomimic(
     path: str | Path, camera: str | None = None, period: float | None = None, task: str = ""
-) -> Iterator[Episode]:
-    """Every demonstration of a file, in order of number.
+) -> Iterator[Episode | Rejection]:
+    """Every demonstration of a file, in order of number; one that is no episode as a rejection with the reason.
 
     Args:
         path: the .hdf5 file.
@@ -30,8 +31,7 @@ def read_robomimic(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, has no such camera, does not tell its rate, or holds what is no episode; the message
-            names file and demonstration.
+        ValueError: it is damaged, no such dataset, or does not tell its rate; the message names the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,45 +40,64 @@ def read_robomimic(
         with h5py.File(path) as file:
             if "data" not in file:
                 raise ValueError("it has no group data")
-            environment = json.loads(file["data"].attrs.get("env_args", "{}"))
-            seconds = period or _period(environment)
+            environment = _environment(file["data"])
+            seconds = _period(environment) if period is None else period
             notes = {"source": "robomimic hdf5", "task": task or environment.get("env_name", ""), "times": "nominal"}
             for name in sorted(file["data"], key=_number):
                 try:
                     yield _episode(file["data"][name], camera, seconds, notes | {"demonstration": name})
                 except (KeyError, ValueError) as error:
-                    raise ValueError(f"{name}: {error}") from error
+                    yield Rejection(name, f"{path}, {name}: {error.args[0]}")
     except (OSError, KeyError, ValueError) as error:  # h5py raises OSError on what is no HDF5, or is cut off
         raise ValueError(f"{path} is no robomimic dataset that can be read: {error}") from error
 
 
+def _environment(data: h5py.Group) -> dict[str, Any]:
+    found = json.loads(data.attrs.get("env_args", "{}"))
+    return found if isinstance(found, dict) else {}
+
+
+def _period(environment: dict[str, Any]) -> float:
+    frequency = (environment.get("env_kwargs") or {}).get("control_freq")
+    if not frequency:
+        raise ValueError("it does not tell its control frequency; give the seconds from frame to frame (--period)")
+    return 1.0 / float(frequency)
+
+
 def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[str, Any]) -> Episode:
-    name = camera or _only_camera(demo["obs"])
-    images = demo["obs"][name][()]
-    if "next_obs" in demo and name in demo["next_obs"]:
-        images = np.concatenate([images, demo["next_obs"][name][-1:]])
+    images, actions = _pictures(demo, camera), np.asarray(demo["actions"])
+    steps = len(demo["obs"][camera or _only_camera(demo)])
+    if actions.ndim != 2 or len(actions) != steps:
+        raise ValueError(f"actions {actions.shape} do not fit {steps} pictures")
+    if np.abs(actions).max() > 1.0:
+        raise ValueError(f"actions reach {np.abs(actions).max():.3g}; normalise them to [-1, 1] first")
     rows = len(images)
-    action, reward = np.zeros((rows, demo["actions"].shape[1]), np.float32), None
-    action[1:] = demo["actions"][: rows - 1]
+    action, reward = np.zeros((rows, actions.shape[1]), np.float32), None
+    action[1:] = actions[: rows - 1]
     if "rewards" in demo:
         reward = np.zeros(rows, np.float32)
         reward[1:] = demo["rewards"][: rows - 1]
     return Episode(image=images, action=action, time=np.arange(rows) * period, reward=reward, provenance=notes)
 
 
-def _only_camera(observations: h5py.Group) -> str:
-    pictures = [name for name, data in observations.items() if data.ndim == 4 and data.dtype == np.uint8]
+def _pictures(demo: h5py.Group, camera: str | None) -> np.ndarray:
+    if "obs" not in demo:
+        raise ValueError("it holds no pictures: render them with robomimic's dataset_states_to_obs.py")
+    name = camera or _only_camera(demo)
+    if name not in demo["obs"]:
+        raise ValueError(f"it has no camera {name}; its observations: {', '.join(sorted(demo['obs']))}")
+    images = demo["obs"][name][()]
+    if name in demo.get("next_obs", {}):
+        images = np.concatenate([images, demo["next_obs"][name][-1:]])
+    return images
+
+
+def _only_camera(demo: h5py.Group) -> str:
+    pictures = [name for name, data in demo["obs"].items() if data.ndim == 4 and data.dtype == np.uint8]
     if len(pictures) != 1:
         found = f"several cameras, choose one: {', '.join(sorted(pictures))}" if pictures else "no pictures"
         raise ValueError(f"its observations hold {found}")
     return pictures[0]
-
-
-def _period(environment: dict[str, Any]) -> float:
-    frequency = environment.get("env_kwargs", {}).get("control_freq")
-    if not frequency:
-        raise ValueError("it does not tell its control frequency; give the seconds from frame to frame (--period)")
-    return 1.0 / float(frequency)
 
 
 def _number(name: str) -> tuple[int, str]:

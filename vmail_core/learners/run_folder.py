@@ -1,6 +1,6 @@
 """A run on disk: config, provenance, metrics (JSONL and TensorBoard), checkpoints, practice and videos.
 
-    run/config.yaml  run.json  metrics.jsonl  events…  checkpoint/  practice/  videos/
+    run/config.yaml  run.json  metrics.jsonl  events…  checkpoint/  practice/  videos/  (failed_batch.npz)
 
 Checkpoints are safetensors and JSON. They are written beside the last one and renamed, so a kill at any
 moment leaves one that is whole.
@@ -49,8 +49,8 @@ class RunFolder:
         """Where videos of evaluations are kept."""
         return self.path / "videos"
 
-    def begin(self, config: Config, demos: list[str]) -> None:
-        """Make the folder and write down what this run is."""
+    def begin(self, config: Config, demos: list[str], main_score: str) -> None:
+        """Make the folder and write down what this run is, what it learns from, and which score judges it."""
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {
             "commit": git_commit(),
@@ -58,6 +58,7 @@ class RunFolder:
             "torch": torch.__version__,
             "machine": machine(),
             "demos": demos,
+            "main_score": main_score,
         }
         write_text(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
         write_text(self.path / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
@@ -76,6 +77,10 @@ class RunFolder:
         if not self.exists:
             raise FileNotFoundError(f"no run at {self.path}: it holds no config.yaml; start one with `vmail train`")
         return yaml.safe_load((self.path / "config.yaml").read_text())
+
+    def facts(self) -> dict[str, Any]:
+        """What `begin` noted beside the config. Raises FileNotFoundError: no run here."""
+        return json.loads((self.path / "run.json").read_text())
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""

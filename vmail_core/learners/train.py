@@ -21,6 +21,7 @@ from vmail_core.episodes.store import list_episodes, read_episode, write_episode
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
+from vmail_core.learners.demonstrations import demo_name, usable
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.scores import expert_score
@@ -61,21 +62,12 @@ class Trainer:
             report: called with progress and metrics about once a second of updates.
 
         Raises:
-            ValueError: no demonstrations, their pictures are too small or lack joint angles that the config wants, or
-                the folder holds a run with another config.
+            ValueError: no demonstrations, they do not fit config or environment (see `usable`), or the folder holds a
+                run with another config.
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
-        if config.model.joint_scale and any(demo.joint_positions is None for demo in demos):
-            raise ValueError(
-                "model.joint_scale needs demonstrations with joint angles; set model.joint_scale=0 without"
-            )
-        smallest = min(min(demo.image.shape[1:3]) for demo in demos)
-        if smallest < config.model.image_size:
-            raise ValueError(
-                f"the demonstrations' pictures have {smallest} px, model.image_size={config.model.image_size} needs as "
-                "many: choose a smaller size, or record with a larger camera"
-            )
+        demos, self.left_out = usable(demos, config, env.action_size)
         self.config, self.env, self.report = config, env, report
         self.progress = Progress()
         self.stage = "learning"  # what it does now, for a display: learning, practising, evaluating or saving
@@ -95,7 +87,7 @@ class Trainer:
 
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:
         if not self.folder.exists:
-            self.folder.begin(self.config, [demo_name(demo) for demo in demos])
+            self.folder.begin(self.config, [demo_name(demo) for demo in demos], self.env.main_score)
             return
         if self.folder.config() != self.config:
             raise ValueError(f"{self.folder.path} holds a run with another config; choose another folder or remove it")
@@ -177,7 +169,8 @@ class Trainer:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
                 batch = self.folder.save_batch(chunks._asdict())
                 raise FloatingPointError(
-                    f"{where}: {error}; the batch is in {batch}. Lower its learning rate and start again"
+                    f"{where}: {error}; the batch is kept in {batch}. Start a new run with a lower learning rate "
+                    "(model, discriminator or policy.learning_rate)"
                 ) from error
             for name, value in metrics.items():
                 totals[name] = totals.get(name, torch.zeros(())) + value
@@ -225,12 +218,6 @@ class Trainer:
         """Write a checkpoint that `run` on the same folder goes on from."""
         self.stage = "saving"
         self.folder.save_checkpoint(self.learner, dataclasses.asdict(self.progress), self.rng)
-
-
-def demo_name(demo: Episode) -> str:
-    """What a run's notes call a demonstration: its bag, or the seed of its start."""
-    notes = demo.provenance
-    return str(notes.get("bag") or f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}")
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:

@@ -20,7 +20,7 @@ DECODER_KERNELS: dict[int, tuple[int, ...]] = {32: (5, 5, 8), 64: (5, 5, 6, 6), 
 def preprocess(image: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 to (..., 3, H, W) float32 in [-0.5, 0.5]."""
     assert image.dtype == torch.uint8, image.dtype
-    return image.movedim(-1, -3).float() / 255.0 - 0.5
+    return image.movedim(-1, -3).float().div_(255.0).sub_(0.5)  # in place: a batch of pictures is large
 
 
 PATCH = 4  # side of the patches that PatchEncoder reads and PatchDecoder writes

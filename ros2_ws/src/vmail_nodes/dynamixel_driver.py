@@ -30,7 +30,7 @@ from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusW
 from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState
 from vmail_nodes import diagnostics
-from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import DRIVER_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import command_message, joint_state_message, ns_from_time, positions_from_command
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 
@@ -41,7 +41,7 @@ class DynamixelDriver(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
-        super().__init__("dynamixel_driver", REALTIME_PRIORITY)
+        super().__init__("dynamixel_driver", DRIVER_PRIORITY)
         self._diagnostics = diagnostics.Diagnostics(self)
         self._states = self.create_publisher(JointStateMessage, "joint_states", SENSOR_PUBLISHER)
         self._sent = self.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)

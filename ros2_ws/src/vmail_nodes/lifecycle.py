@@ -23,7 +23,9 @@ from rclpy.timer import Timer
 
 from vmail_nodes.realtime import request_realtime
 
-REALTIME_PRIORITY = 10  # of nodes between camera and motors; interrupt threads of a realtime kernel have 50
+# Of nodes between camera and motors. The driver, which waits most of the time, has more: under SCHED_RR an equal does
+# not step aside. Interrupt threads of a realtime kernel have 50.
+REALTIME_PRIORITY, DRIVER_PRIORITY = 10, 20
 SPIN_TIMEOUT_S = 0.1  # also the longest that a signal waits for a node with nothing to do
 RETRY_PERIOD_S = 0.2
 PARENT_VARIABLE = "VMAIL_PARENT_PID"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,9 +21,14 @@ def request_realtime(priority: int) -> str | None:
     """
     if priority == 0:
         return None
+    done: set[int] = set()
     try:
-        for task in Path("/proc/self/task").iterdir():
-            os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(priority))
+        # Threads come and go: go on until a look finds none that is new.
+        while new := {int(task.name) for task in Path("/proc/self/task").iterdir()} - done:
+            for thread in new:
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(priority))
+            done |= new
     except OSError as error:
         return (
             f"no realtime priority ({error.strerror}), so other programs can delay this node: allow it with a line "

@@ -22,6 +22,8 @@ SCREW_SPEED = 0.5  # rad/s, ROBEL's DClawScrewFixed
 class ValveTurning(base.Task):
     """Turn the valve as fast as it goes, in one direction, without straying far from the rest pose."""
 
+    main_score = "radians"
+
     def __init__(
         self,
         robot: RobotSpec,
@@ -107,6 +109,7 @@ class ValveTurning(base.Task):
 class Screw(ValveTurning):
     """ROBEL's Screw: keep the valve at a target that turns at a constant speed."""
 
+    main_score = "return"  # to turn further than the target is not better
     _target = 0.0
 
     def initialize_episode(self, physics: Physics) -> None:
@@ -133,7 +136,10 @@ class Screw(ValveTurning):
 class ClawEnvironment(control.Environment):
     """A valve task as a `vmail_sim.world.World`."""
 
-    main_score = "radians"
+    @property
+    def main_score(self) -> str:
+        """See `World`."""
+        return self.task.main_score
 
     def reseed(self, seed: int) -> None:
         """See `World`."""
@@ -148,14 +154,18 @@ class ClawEnvironment(control.Environment):
         return {"radians": self.task.radians_turned(self.physics)}
 
 
-def valve_turning(name: str, **options: Any) -> ClawEnvironment:
-    """Build `dclaw_valve{3,4}_{ccw,cw}`; options are those of `ValveTurning` (starts, kick, pixels, seed)."""
-    return _environment(ValveTurning, name, marked=False, **options)
+def valve_turning(
+    name: str, pixels: int | None = 64, seed: int | None = None, starts: str = "wide", kick: str = "none"
+) -> ClawEnvironment:
+    """Build `dclaw_valve{3,4}_{ccw,cw}`; for the options see `ValveTurning`."""
+    return _environment(ValveTurning, name, marked=False, pixels=pixels, seed=seed, starts=starts, kick=kick)
 
 
-def screw(name: str, **options: Any) -> ClawEnvironment:
-    """Build `dclaw_screw{3,4}`: ROBEL's DClawScrewFixed with either valve."""
-    return _environment(Screw, name, marked=True, **options)
+def screw(
+    name: str, pixels: int | None = 64, seed: int | None = None, starts: str = "wide", kick: str = "none"
+) -> ClawEnvironment:
+    """Build `dclaw_screw{3,4}`: ROBEL's DClawScrewFixed with either valve; for the options see `ValveTurning`."""
+    return _environment(Screw, name, marked=True, pixels=pixels, seed=seed, starts=starts, kick=kick)
 
 
 def _environment(task_class: type[ValveTurning], name: str, marked: bool, **options: Any) -> ClawEnvironment:

@@ -6,6 +6,7 @@ import typing
 from typing import Any, Literal
 
 import dm_env
+import mujoco
 import numpy as np
 from dm_control import suite
 from dm_env import specs
@@ -113,7 +114,7 @@ def lay_floor_from_its_corner(model: Any) -> None:
 
     A discriminator would tell old pictures from new ones by nothing but the tiles. Call it before the first picture.
     """
-    floor = model.name2id("floor", "geom")
+    (floor,) = np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)  # walker and cheetah name it differently
     material = model.geom_matid[floor]
     texture = int(np.max(model.mat_texid[material]))
     height, width = int(model.tex_height[texture]), int(model.tex_width[texture])
@@ -124,7 +125,7 @@ def lay_floor_from_its_corner(model: Any) -> None:
     pixels[:] = np.roll(pixels, (round(along * height), round(across * width)), (0, 1))
 
 
-def suite_task(name: str, **options: Any) -> SuiteTask:
-    """Build `walker_walk` and the like; options are those of `SuiteTask`."""
+def suite_task(name: str, pixels: int | None = 64, seed: int | None = None, look: Look = "plain") -> SuiteTask:
+    """Build `walker_walk` and the like; for the options see `SuiteTask`."""
     domain, _, task = name.partition("_")
-    return SuiteTask(domain, task, **options)
+    return SuiteTask(domain, task, pixels, seed, look)

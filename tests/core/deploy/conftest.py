@@ -45,7 +45,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         learner.actor.network[-1].weight.mul_(5.0)  # a fresh actor hardly moves: make its actions worth comparing
     folder = RunFolder(tmp_path_factory.mktemp("run") / "run")
-    folder.begin(config, ["demo_0", "demo_1"])
+    folder.begin(config, ["demo_0", "demo_1"], "radians")
     folder.log(1, {"model_loss": 2.0, "eval_radians": 0.5})
     folder.log(2, {"model_loss": float("nan")})
     folder.save_checkpoint(learner, {"update": 2}, np.random.default_rng(0))

@@ -90,3 +90,28 @@ def test_nothing_is_written_when_no_file_is_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cut\.npz"):
         import_files([tmp_path / "cut.npz"], tmp_path / "out", lambda path: [read_dreamer(path, 0.05)])
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_are_refused_and_a_file_twice_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", **arrays())
+    (tmp_path / "same.npz").write_bytes((tmp_path / "one.npz").read_bytes())
+
+    def read(path: Path) -> list:
+        return [read_dreamer(path, 0.05)]
+
+    report = import_files([tmp_path / "one.npz", tmp_path / "same.npz"], tmp_path / "out", read)
+    assert len(report.episodes) == 1 and not report.ok
+    assert "same.npz has the same content as" in report.sources[1].rejected[0].reason
+    with pytest.raises(ValueError, match="the same file is given twice"):
+        import_files([tmp_path / "one.npz", tmp_path / "one.npz"], tmp_path / "other", read)
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_file(tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    np.savez(tmp_path / "one.npz", **arrays())
+    monkeypatch.setattr("vmail_core.episodes.file_import.write_episode", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        import_files([tmp_path / "one.npz"], tmp_path / "out", lambda path: [read_dreamer(path, 0.05)])
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -29,7 +30,7 @@ def write_dataset(
             demo["actions"] = random.uniform(-1, 1, (STEPS, 7))
             demo["rewards"] = np.arange(STEPS) + 10.0 * number
             for name in cameras:
-                frames = random.integers(0, 256, (STEPS + 1, 8, 8, 3), np.uint8)
+                frames = random.integers(0, 256, (STEPS + 1, 12, 12, 3), np.uint8)
                 demo[f"obs/{name}"] = frames[:-1]
                 if last:
                     demo[f"next_obs/{name}"] = frames[1:]
@@ -60,14 +61,14 @@ def test_without_next_obs_the_last_action_is_left_out(tmp_path: Path) -> None:
 
 def test_import_chooses_a_camera_and_a_size(tmp_path: Path, capsys) -> None:
     write_dataset(tmp_path / "lift.hdf5", cameras=("agentview_image", "robot0_eye_in_hand_image"))
-    command = ["import", str(tmp_path / "lift.hdf5"), "--out", str(tmp_path / "out"), "--image-size", "4"]
+    command = ["import", str(tmp_path / "lift.hdf5"), "--out", str(tmp_path / "out"), "--image-size", "8"]
     assert main(command) == 2
     assert "several cameras, choose one: agentview_image, robot0_eye_in_hand_image" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main([*command, "--camera", "agentview_image"]) == 0
     episodes = load_episodes(tmp_path / "out")
-    assert [episode.image.shape for episode in episodes] == [(STEPS + 1, 4, 4, 3)] * 2
-    assert main([*command[:-2], "--camera", "sideview_image", "--out", str(tmp_path / "none")]) == 2
+    assert [episode.image.shape for episode in episodes] == [(STEPS + 1, 8, 8, 3)] * 2
+    assert main([*command, "--camera", "sideview_image", "--out", str(tmp_path / "none")]) == 2
     assert "sideview_image" in capsys.readouterr().err
 
 
@@ -78,7 +79,49 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         list(read_robomimic(tmp_path / "cut.hdf5"))
 
 
+def replace(demo: h5py.Group, name: str, values: np.ndarray) -> None:
+    del demo[name]
+    demo[name] = values
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda demo: demo["actions"].__setitem__((2, 3), 1.5), r"actions reach 1\.5; normalise them"),
+        (lambda demo: demo.__delitem__("obs"), "it holds no pictures: render them with robomimic's"),
+        (lambda demo: replace(demo, "actions", np.zeros((1, 7))), r"actions \(1, 7\) do not fit 5 pictures"),
+        (lambda demo: replace(demo, "actions", np.zeros(STEPS)), r"actions \(5,\) do not fit 5 pictures"),
+    ],
+)
+def test_one_bad_demonstration_is_named_and_the_others_come_in(tmp_path: Path, spoil, reason: str) -> None:
+    write_dataset(tmp_path / "lift.hdf5", demos=3)
+    with h5py.File(tmp_path / "lift.hdf5", "a") as file:
+        spoil(file["data/demo_1"])
+    assert main(["import", str(tmp_path / "lift.hdf5"), "--out", str(tmp_path / "out")]) == 1
+    assert len(load_episodes(tmp_path / "out")) == 2
+    report = json.loads((tmp_path / "out" / "import_report.json").read_text())
+    (rejected,) = report["sources"][0]["rejected"]
+    assert rejected["what"] == "demo_1"
+    assert re.search(rf"lift\.hdf5, demo_1: {reason}", rejected["reason"])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--image-size", "2"], "--image-size 2 is not between 8 and 4096"),
+        (["--image-size", "64"], "pictures of 12x12 px would be enlarged to 64 px"),
+        (["--period", "0"], "--period 0.0"),
+        (["--robot", "dclaw"], "--robot means nothing for .hdf5"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, capsys, options: list[str], reason: str) -> None:
+    write_dataset(tmp_path / "lift.hdf5")
+    assert main(["import", str(tmp_path / "lift.hdf5"), "--out", str(tmp_path / "out"), *options]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_bags_and_files_are_not_mixed(tmp_path: Path, capsys) -> None:
     write_dataset(tmp_path / "lift.hdf5")
     assert main(["import", str(tmp_path / "lift.hdf5"), str(tmp_path / "take"), "--out", str(tmp_path / "out")]) == 2
-    assert "bag and hdf5 cannot be imported together" in capsys.readouterr().err
+    assert ".hdf5 and bag cannot be imported together" in capsys.readouterr().err

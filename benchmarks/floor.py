@@ -1,0 +1,83 @@
+"""The floor under an update: its convolutions and matrix products alone.
+
+Records every such operation that a call makes, forwards and backwards, with shapes and memory layouts, and repeats them
+on random numbers without anything in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+HEAVY = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
+Operation = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self._like: dict[tuple[Any, ...], Tensor] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in HEAVY:
+            self.operations.append((func, tuple(map(self._stand_in, args)), dict(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    def _stand_in(self, argument: Any) -> Any:
+        """Random numbers as the tensor lies in memory; one tensor serves all of the same kind."""
+        if not isinstance(argument, Tensor):
+            return argument
+        key = (tuple(argument.shape), argument.stride(), argument.dtype, str(argument.device))
+        if key not in self._like:
+            # A dimension of stride 0 is one that was expanded: one row of numbers, shown many times.
+            stored = [1 if step == 0 else size for size, step in zip(argument.shape, argument.stride(), strict=True)]
+            numbers = torch.empty_strided(stored, argument.stride(), dtype=argument.dtype, device=argument.device)
+            self._like[key] = numbers.normal_().expand(argument.shape)
+        return self._like[key]
+
+
+def heavy_operations(call: Callable[[], object]) -> list[Operation]:
+    """Every convolution and matrix product of a call, ready to be repeated."""
+    recorder = _Recorder()
+    with recorder:
+        call()
+    return recorder.operations
+
+
+@torch.no_grad()
+def repeat(operations: list[Operation]) -> None:
+    """Do them again, in order."""
+    for func, args, kwargs in operations:
+        func(*args, **kwargs)
+
+
+def floating_point_operations(operations: list[Operation]) -> float:
+    """Of all of them together, a multiplication and an addition counted as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        repeat(operations)
+    return float(counter.get_total_flops())
+
+
+def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
+    """Wall time of each call, the device's queue emptied around it."""
+    found = []
+    for _ in range(repeats):
+        _wait(device)
+        began = time.perf_counter()
+        call()
+        _wait(device)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,197 @@
+"""Updates a second of the learner, beside a straightforward eager implementation and the floor of its arithmetic.
+
+    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--updates 20] [--growth]
+
+All three are timed in turns in one process, so that the ratios hold while the machine's speed drifts. The floor is the
+time that the update's own convolutions and matrix products take alone. Below that: where the time goes, peak memory,
+and with --growth how both grow with batch, length, picture and model size (each in a process of its own).
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from eager_learner import EagerVMAIL
+from floor import floating_point_operations, heavy_operations, repeat, seconds
+
+from vmail_core.learners.config import Config, load_config
+from vmail_core.learners.vmail import VMAIL
+
+ACTION_SIZE = 9
+TARGET_SPEEDUP, TARGET_OVER_FLOOR = 2.0, 1.5
+GROWTH: dict[str, tuple[Any, ...]] = {
+    "train.batch": (8, 16, 32, 64),
+    "train.length": (10, 20, 50),
+    "model.image_size": (32, 64, 128),
+    "model.deter": (200, 400, 800),
+}
+
+
+def random_batch(config: Config) -> tuple[dict[str, np.ndarray], int]:
+    """Arguments of `update` as replay gives them, and how many chunks are demonstrations."""
+    rng, m, t = np.random.default_rng(0), config.model, config.train
+    shape = (t.length, t.batch)
+    batch = {
+        "image": rng.integers(0, 256, (*shape, m.image_size, m.image_size, 3), np.uint8),
+        "action": rng.uniform(-1, 1, (*shape, ACTION_SIZE)).astype(np.float32),
+    }
+    if m.joint_scale:
+        batch["joint_positions"] = rng.uniform(-1, 1, (*shape, ACTION_SIZE)).astype(np.float32)
+    return batch, max(1, round(t.batch * (t.demo_fraction or 0.5)))
+
+
+def median_ms(times: list[float]) -> float:
+    """Median in ms."""
+    return 1e3 * float(np.median(times))
+
+
+def in_turns(calls: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
+    """Median ms of each call, taken in turns."""
+    for call in calls.values():
+        seconds(call, 2, device)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name] += seconds(call, 1, device)
+    return {name: median_ms(found) for name, found in times.items()}
+
+
+@contextmanager
+def parts_timed(learner: VMAIL, device: torch.device) -> Iterator[dict[str, float]]:
+    """Seconds in each part of the updates made inside; what lies in a part that is listed too is not counted twice."""
+    spent: dict[str, float] = collections.defaultdict(float)
+    stack: list[float] = []
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            stack.append(0.0)
+            result: list[Any] = []
+            (took,) = seconds(lambda: result.append(call(*args, **kwargs)), 1, device)
+            spent[name] += took - stack.pop()
+            if stack:
+                stack[-1] += took
+            return result[0]
+
+        return wrapped
+
+    wrapped = {
+        "learn_model": "model (Eq. 7)",
+        "imagine": "imagination",
+        "_learn_discriminator": "discriminator (Eq. 6)",
+        "_learn_policy": "policy and critic (Eq. 8)",
+        "update": "data and the rest",
+    }
+    for name, label in wrapped.items():
+        setattr(learner, name, timed(label, getattr(learner, name)))
+    steps = {optimiser: optimiser.step for optimiser in learner.optimisers.values()}
+    for optimiser, step in steps.items():
+        optimiser.step = timed("optimisers", step)  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        for name in wrapped:
+            delattr(learner, name)
+        for optimiser, step in steps.items():
+            optimiser.step = step  # type: ignore[method-assign]
+
+
+def peak_mib(device: torch.device) -> float:
+    """Peak memory of this process so far, on the device that learns."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure(config: Config, device: torch.device, rounds: int) -> dict[str, float]:
+    """Median ms of the learner's update and peak memory, for --growth."""
+    learner, (batch, demos) = VMAIL(config, ACTION_SIZE, str(device)), random_batch(config)
+    times = in_turns({"update": lambda: learner.update(**batch, demo_count=demos)}, rounds, device)
+    return {"ms": times["update"], "mib": peak_mib(device)}
+
+
+def print_growth(arguments: argparse.Namespace) -> None:
+    """A line a value; everything else as in the preset."""
+    print(f"\n{'setting':<18} {'value':>6} {'ms/update':>10} {'peak MiB':>9}")
+    for name, values in GROWTH.items():
+        for value in values:
+            command = [sys.executable, __file__, "--preset", arguments.preset, "--threads", str(arguments.threads)]
+            command += ["--device", arguments.device, "--updates", "5", "--one", f"{name}={value}"]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            print(f"{name:<18} {value:>6} {found['ms']:>10.1f} {found['mib']:>9.0f}", flush=True)
+
+
+def compare(arguments: argparse.Namespace, config: Config, device: torch.device) -> int:
+    """Print the comparison; 1 when a target is missed."""
+    learner, eager = VMAIL(config, ACTION_SIZE, str(device)), EagerVMAIL(config, ACTION_SIZE, str(device))
+    batch, demos = random_batch(config)
+
+    def update() -> object:
+        return learner.update(**batch, demo_count=demos)
+
+    operations = heavy_operations(update)
+    times = in_turns(
+        {
+            "learner": update,
+            "eager": lambda: eager.update(**batch, demo_count=demos),
+            "floor": lambda: repeat(operations),
+        },
+        arguments.updates,
+        device,
+    )
+    with parts_timed(learner, device) as spent:
+        for _ in range(arguments.updates):
+            learner.update(**batch, demo_count=demos)
+    total, flops = sum(spent.values()), floating_point_operations(operations)
+    print(f"{arguments.preset}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{'':<44} {'ms/update':>10} {'updates/s':>10} {'ratio':>7}")
+    for name, label in (
+        ("learner", "learner"),
+        ("eager", "straightforward eager implementation"),
+        ("floor", "convolutions and matrix products alone"),
+    ):
+        print(f"{label:<44} {times[name]:>10.1f} {1e3 / times[name]:>10.2f} {times[name] / times['learner']:>7.2f}")
+    print(f"arithmetic: {flops / 1e9:.2f} GFLOP an update, {flops / times['learner'] / 1e6:.1f} GFLOP/s")
+    for label, value in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"  {label:<30} {value / total:>5.0%} {1e3 * value / arguments.updates:>8.1f} ms")
+    print(f"peak memory with all three: {peak_mib(device):.0f} MiB")
+    speedup, over = times["eager"] / times["learner"], times["learner"] / times["floor"]
+    met = speedup >= TARGET_SPEEDUP and over <= TARGET_OVER_FLOOR
+    wanted = f"{TARGET_SPEEDUP}x the eager one ({speedup:.2f}x), at most {TARGET_OVER_FLOOR}x the floor ({over:.2f}x)"
+    print(f"target: {wanted}: {'met' if met else 'MISSED'}")
+    return 0 if met else 1
+
+
+def main() -> int:
+    """Compare, or measure one setting for the growth table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="fast/dclaw_cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--updates", type=int, default=20, help="rounds of each measurement [20]")
+    parser.add_argument("--growth", action="store_true", help="also how time and memory grow")
+    parser.add_argument("--one", metavar="NAME=VALUE", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    if arguments.one:
+        name, _, value = arguments.one.partition("=")
+        print(json.dumps(measure(load_config(arguments.preset, {name: int(value)}), device, arguments.updates)))
+        return 0
+    code = compare(arguments, load_config(arguments.preset), device)
+    if arguments.growth:
+        print_growth(arguments)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Which demonstrations a run can learn from, and what it says of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vmail_core.episodes.episode import Episode
+from vmail_core.learners.config import load_config
+from vmail_core.learners.demonstrations import demo_name, usable
+
+
+def demo(rows: int = 9, actions: int = 2, pixels: int = 32, **notes: object) -> Episode:
+    image, action = np.zeros((rows, pixels, pixels, 3), np.uint8), np.zeros((rows, actions), np.float32)
+    return Episode(image, action, np.arange(float(rows)), provenance=notes)
+
+
+def test_what_is_too_short_for_a_chunk_is_left_out_by_name() -> None:
+    config, whole = load_config("debug"), demo()
+    kept, remarks = usable([demo(rows=5, bag="take_0003"), whole], config, 2)
+    assert kept == [whole]
+    assert remarks == ["left out: take_0003 has 5 rows, chunks need 6"]
+    with pytest.raises(ValueError, match=r"chunks need 6 rows, but take_0003 has 5 rows: lower train\.length"):
+        usable([demo(rows=5, bag="take_0003")], config, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "reason"),
+    [
+        (demo(actions=7, file="lift.hdf5"), {}, r"lift\.hdf5 has 7 actions, dclaw_valve3_ccw has 2"),
+        (demo(task="walker_walk", bag="odd"), {}, "odd shows walker_walk, not dclaw_valve3_ccw: set task=walker_walk"),
+        (demo(bag="small"), {"model.image_size": 64}, r"small has pictures of 32 px, model\.image_size=64 needs"),
+        (demo(bag="blind"), {"model.joint_scale": 1.0}, r"has no joint angles.*model\.joint_scale=0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(given: Episode, settings: dict, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        usable([given], load_config("debug", settings), 2)
+
+
+def test_names_say_where_a_demonstration_came_from() -> None:
+    assert demo_name(demo(bag="take_0001", source="bag")) == "take_0001"
+    assert demo_name(demo(file="lift.hdf5", demonstration="demo_3")) == "lift.hdf5/demo_3"
+    assert demo_name(demo(source="expert in simulator", seed=4)) == "expert in simulator, seed 4"

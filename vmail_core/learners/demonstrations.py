@@ -1,0 +1,50 @@
+"""Demonstrations as a run takes them: their names in its notes, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmail_core.episodes.episode import Episode
+from vmail_core.learners.config import Config
+
+
+def demo_name(demo: Episode) -> str:
+    """What a run's notes call a demonstration: its bag, or the seed of its start."""
+    notes = demo.provenance
+    if "bag" in notes:
+        return str(notes["bag"])
+    if "file" in notes:
+        return "/".join(str(notes[key]) for key in ("file", "demonstration") if key in notes)
+    return f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}"
+
+
+def usable(demos: Sequence[Episode], config: Config, action_size: int) -> tuple[list[Episode], list[str]]:
+    """The demonstrations that chunks can be cut from, and what is to be said of those that are too short for that.
+
+    Raises:
+        ValueError: one has other actions or belongs to another task, its pictures are too small, it lacks joint angles
+            that the config wants, or all are too short; the message names it.
+    """
+    for demo in demos:
+        name, task, size = demo_name(demo), demo.provenance.get("task"), config.model.image_size
+        if demo.action.shape[1] != action_size:
+            raise ValueError(
+                f"demonstration {name} has {demo.action.shape[1]} actions, {config.task} has {action_size}"
+            )
+        if task and task != config.task:
+            raise ValueError(f"demonstration {name} shows {task}, not {config.task}: set task={task}, or leave it out")
+        if min(demo.image.shape[1:3]) < size:
+            raise ValueError(
+                f"demonstration {name} has pictures of {min(demo.image.shape[1:3])} px, model.image_size={size} needs "
+                "as many: choose a smaller size, or record with a larger camera"
+            )
+        if config.model.joint_scale and demo.joint_positions is None:
+            raise ValueError(f"demonstration {name} has no joint angles: learn without them, model.joint_scale=0")
+    needed = config.train.length
+    short = [f"{demo_name(demo)} has {len(demo)} rows" for demo in demos if len(demo) < needed]
+    kept = [demo for demo in demos if len(demo) >= needed]
+    if not kept:
+        raise ValueError(
+            f"chunks need {needed} rows, but {'; '.join(short)}: lower train.length, or record longer takes"
+        )
+    return kept, [f"left out: {what}, chunks need {needed}" for what in short]
