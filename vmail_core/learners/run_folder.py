@@ -8,16 +8,19 @@ moment leaves one that is whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
@@ -86,7 +89,7 @@ class RunFolder:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""
         if self._writer is None:
             self._writer = SummaryWriter(str(self.path))
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with writing(self.path), (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"update": step, **values}) + "\n")
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
@@ -107,14 +110,19 @@ class RunFolder:
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def save_checkpoint(self, learner: VMAIL, state: dict[str, Any], rng: np.random.Generator) -> None:
-        """Write networks, optimisers, random states and `state` (plain JSON data), whole or not at all."""
+        """Write networks, optimisers, random states and `state` (plain JSON data), whole or not at all.
+
+        Raises:
+            OSError: it cannot be written; the last checkpoint is still there.
+        """
         new, old = self.path / "checkpoint.new", self.path / "checkpoint"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
         networks = {name: tensor.contiguous() for name, tensor in learner.state_dict().items()}
-        save_file(networks, new / "networks.safetensors")
-        save_file({**optimiser_tensors(learner), "rng": torch.get_rng_state()}, new / "optimisers.safetensors")
-        (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
+        with writing(self.path):
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            save_file(networks, new / "networks.safetensors")
+            save_file({**optimiser_tensors(learner), "rng": torch.get_rng_state()}, new / "optimisers.safetensors")
+            (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
         replaced = self.path / "checkpoint.old"
         shutil.rmtree(replaced, ignore_errors=True)
         if old.exists():
@@ -161,6 +169,21 @@ class RunFolder:
         state = json.loads((folder / "state.json").read_text())
         rng.bit_generator.state = state.pop("numpy_rng")
         return state
+
+
+@contextlib.contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Trouble with the disk inside becomes one error that names the run and what to do."""
+    try:
+        yield
+    except FileExistsError:
+        raise  # says by itself what is wrong
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(
+            f"cannot write to {run}: {reason}; make room, then start the same command again: the run goes on from its "
+            "last checkpoint"
+        ) from error
 
 
 def optimiser_tensors(learner: VMAIL) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
 from vmail_core.learners.demonstrations import demo_name, usable
 from vmail_core.learners.evaluate import evaluate, summarise
-from vmail_core.learners.run_folder import RunFolder
+from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
 
@@ -147,7 +147,8 @@ class Trainer:
         policy = FilteringPolicy(self.learner.model, self.learner.actor, self.config.policy.exploration, self.rng)
         seed = PRACTICE_SEED + 10_000 * self.config.train.seed + self.progress.episodes
         episode, score = rollout(policy, self.env, seed, {"source": "practice", "task": self.config.task})
-        write_episode(self.folder.practice, episode, f"practice_{self.progress.episodes:06d}")
+        with writing(self.folder.path):
+            write_episode(self.folder.practice, episode, f"practice_{self.progress.episodes:06d}")
         self.practice.add(episode)
         self.progress.episodes += 1
         self.progress.env_steps += episode.steps

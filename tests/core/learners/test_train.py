@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,26 @@ def test_nan_stops_the_run_and_names_it(tmp_path, config):
     with np.load(tmp_path / "run" / "failed_batch.npz") as batch:
         assert batch["image"].shape == (config.train.length, config.train.batch, 32, 32, 3)
         assert batch["action"].shape == (config.train.length, config.train.batch, 2)
+
+
+def small_files(most: int) -> None:
+    """No file of this process may grow beyond so many bytes: what a full disk looks like, at a place of our choice."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path, config):
+    trainer = Trainer(config, demos(), Dot(), tmp_path / "run")
+    trainer.advance()
+    trainer.save()
+    saved = trainer.progress.update
+    trainer.advance()
+    small_files(1000)
+    try:
+        with pytest.raises(OSError, match=r"cannot write to .*run: .*start the same command again"):
+            trainer.save()
+    finally:
+        small_files(resource.RLIM_INFINITY)
+    assert Trainer(config, demos(), Dot(), tmp_path / "run").progress.update == saved
 
 
 def test_joint_angles_that_were_not_recorded_are_missed_at_once(tmp_path):
