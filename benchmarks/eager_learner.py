@@ -1,7 +1,9 @@
 """V-MAIL's update written straightforwardly in eager torch: what the learner's speed is measured against.
 
-The same networks, sizes and losses as `vmail_core.learners.vmail`, written as one would from the paper: a loop over
-time with whole cells, demonstrations and practice in two passes, every frame decoded, standard layouts and Adam.
+The same networks and sizes as `vmail_core.learners.vmail`, written as one would from the paper: a loop over time with
+whole cells, demonstrations and practice in two passes, standard layouts and Adam. Every frame is decoded, also where the
+preset decodes a share: that choice is part of the ratio. What costs no time is left out (noise on latents, normalised
+returns, other rewards than the logit).
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class EagerVMAIL:
         self.learn_behaviour(demo, practice, actions, demo_count)
 
     def learn_from(self, pixels: Tensor, actions: Tensor, joints: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Eq. 7 on one kind of chunk; returns the loss and the states (L, B, 2 Z + D + Z)."""
+        """Eq. 7 on one kind of chunk; returns the loss and the features (L, B, Z + D)."""
         m = self.config.model
         deter = pixels.new_zeros(pixels.shape[1], m.deter)
         stoch = pixels.new_zeros(pixels.shape[1], m.stoch)
@@ -87,10 +89,9 @@ class EagerVMAIL:
         """The next memory."""
         return self.cell(F.elu(self.embed_in(torch.cat([stoch, action], -1))), deter)
 
-    @staticmethod
-    def _gaussian(raw: Tensor) -> tuple[Tensor, Tensor]:
+    def _gaussian(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = raw.chunk(2, -1)
-        return mean, F.softplus(std) + 0.1
+        return mean, F.softplus(std) + self.config.model.min_std
 
     def _balanced(self, belief: tuple[Tensor, Tensor], prior: tuple[Tensor, Tensor]) -> Tensor:
         share = self.config.model.kl_balance

@@ -65,8 +65,8 @@ def _period(environment: dict[str, Any]) -> float:
 
 
 def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[str, Any]) -> Episode:
-    images, actions = _pictures(demo, camera), np.asarray(demo["actions"])
-    steps = len(demo["obs"][camera or _only_camera(demo)])
+    images, steps = _pictures(demo, camera)
+    actions = np.asarray(demo["actions"])
     if actions.ndim != 2 or len(actions) != steps:
         raise ValueError(f"actions {actions.shape} do not fit {steps} pictures")
     if np.abs(actions).max() > 1.0:
@@ -80,16 +80,17 @@ def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[st
     return Episode(image=images, action=action, time=np.arange(rows) * period, reward=reward, provenance=notes)
 
 
-def _pictures(demo: h5py.Group, camera: str | None) -> np.ndarray:
+def _pictures(demo: h5py.Group, camera: str | None) -> tuple[np.ndarray, int]:
+    """All pictures (T, H, W, 3) uint8, and how many of them an action follows."""
     if "obs" not in demo:
         raise ValueError("it holds no pictures: render them with robomimic's dataset_states_to_obs.py")
     name = camera or _only_camera(demo)
     if name not in demo["obs"]:
         raise ValueError(f"it has no camera {name}; its observations: {', '.join(sorted(demo['obs']))}")
     images = demo["obs"][name][()]
-    if name in demo.get("next_obs", {}):
-        images = np.concatenate([images, demo["next_obs"][name][-1:]])
-    return images
+    if name not in demo.get("next_obs", {}):
+        return images, len(images)
+    return np.concatenate([images, demo["next_obs"][name][-1:]]), len(images)
 
 
 def _only_camera(demo: h5py.Group) -> str:
