@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmail_core.models.precision import widen
+from vmail_core.models.recurrence import FilterChunk, ImagineStep, Weights
 
 
 class Latent(NamedTuple):
@@ -89,6 +90,10 @@ class RSSM(nn.Module):
 
     def imagine_step(self, previous: Latent, action: Tensor) -> Latent:
         """One step of the forward model, sampled with gradients through the sample."""
+        if self._written_out and not self.embed_in.weight.requires_grad:
+            noise, weights = torch.randn_like(previous.stoch), self._weights(self.prior_hidden, self.prior_out)
+            into = self._action_part(action)
+            return Latent(*ImagineStep.apply(previous.deter, previous.stoch, into, noise, self.min_std, *weights))
         deter = self.remember(previous, action)
         mean, std = self.prior(deter)
         return Latent(deter, mean + std * torch.randn_like(std), mean, std)
@@ -101,18 +106,43 @@ class RSSM(nn.Module):
 
     def observe(self, embed: Tensor, action: Tensor) -> tuple[Latent, tuple[Tensor, Tensor]]:
         """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and the prior's mean and std."""
-        length, batch = action.shape[:2]
-        projected = self.posterior_embed(embed)
-        noise = torch.randn(length, batch, self.stoch_size, device=action.device, dtype=action.dtype)
-        state = self.initial(batch)
-        states = []
-        for t in range(length):
+        noise = torch.randn(*action.shape[:2], self.stoch_size, device=action.device, dtype=action.dtype)
+        shift = self.posterior_embed(embed)
+        beliefs = self._filter_written_out(shift, action, noise) if self._written_out else self._filter(shift, action, noise)
+        return beliefs, self.prior(beliefs.deter)
+
+    def _filter(self, shift: Tensor, action: Tensor, noise: Tensor) -> Latent:
+        """The filter's loop, plainly; `shift` is what `posterior` takes of the pictures."""
+        state, states = self.initial(action.shape[1]), []
+        for t in range(len(action)):
             deter = self.remember(state, action[t])
-            mean, std = self.posterior(deter, projected[t])
+            mean, std = self.posterior(deter, shift[t])
             state = Latent(deter, mean + std * noise[t], mean, std)
             states.append(state)
-        beliefs = Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
-        return beliefs, self.prior(beliefs.deter)
+        return Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
+
+    def _filter_written_out(self, shift: Tensor, action: Tensor, noise: Tensor) -> Latent:
+        """The same, with its backward pass written out."""
+        weights = self._weights(self.posterior_deter, self.posterior_out)
+        with torch.autocast(action.device.type, enabled=False):
+            return Latent(*FilterChunk.apply(self._action_part(action), widen(shift), noise, self.min_std, *weights))
+
+    @property
+    def _written_out(self) -> bool:
+        """Whether the recurrences of recurrence.py do for this model: they know no normalisation."""
+        return isinstance(self.norms[0], nn.Identity)
+
+    def _action_part(self, action: Tensor) -> Tensor:
+        """What the action adds to the memory's input (..., H), with the bias."""
+        return F.linear(action, self.embed_in.weight[:, self.stoch_size :], self.embed_in.bias)
+
+    def _weights(self, hidden: nn.Linear, out: nn.Linear) -> Weights:
+        cell = self.cell
+        return Weights(
+            self.embed_in.weight[:, : self.stoch_size],
+            cell.weight_ih, cell.bias_ih, cell.weight_hh, cell.bias_hh,
+            hidden.weight, hidden.bias, out.weight, out.bias,
+        )  # fmt: skip
 
 
 def gru_step(cell: nn.GRUCell, inputs: Tensor, memory: Tensor) -> Tensor:

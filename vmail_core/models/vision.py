@@ -55,12 +55,13 @@ class Encoder(nn.Module):
         for i, kernel in enumerate(ENCODER_KERNELS[image_size]):
             layers += [nn.Conv2d(channels, depth * 2**i, kernel, stride=2), nn.ReLU()]
             channels, size = depth * 2**i, (size - kernel) // 2 + 1
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers[:-1])
         self.embed_size = channels * size * size
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed a batch of images."""
-        return self.convolutions(image).flatten(1)
+        # The last ReLU comes after flattening: before it, gradient and activation would lie differently in memory.
+        return torch.relu(self.convolutions(image).flatten(1))
 
 
 class Decoder(nn.Module):
@@ -98,12 +99,13 @@ class PatchEncoder(nn.Module):
         while size > SMALLEST_MAP:
             layers += [nn.Conv2d(channels, 2 * depth, 4, stride=2, padding=1), nn.ReLU()]
             channels, size = 2 * depth, size // 2
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers[:-1])
         self.embed_size = channels * size * size
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed a batch of images."""
-        return self.convolutions(image).flatten(1)
+        # The last ReLU comes after flattening: before it, gradient and activation would lie differently in memory.
+        return torch.relu(self.convolutions(image).flatten(1))
 
 
 class PatchDecoder(nn.Module):
