@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import fcntl
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from state_clone import StateExpert, clone_states, expert_episodes
+from study_file import StudyFile
 
 from vmail.demo.bare import blind_controls
 from vmail.demo.learning import import_takes
@@ -107,44 +106,14 @@ def controls() -> dict[str, Any]:
     return {name: scores_of(make, 64) for name, make in makers.items()}
 
 
-class Results:
-    """The study's file. Read anew before every change: another process may have added to it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[str, Any]:
-        """All results so far."""
-        if not self.path.is_file():
-            starts = {"first_seed": EVAL_SEED, "count": STARTS, "kick": KICK}
-            return {"task": TASK, "starts": starts, "runs": [], "controls": {}}
-        return json.loads(self.path.read_text())
-
-    def find(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        """A run with these values, if there is one."""
-        return next((run for run in self.read()["runs"] if all(run.get(k) == v for k, v in key.items())), None)
-
-    def add(self, run: dict[str, Any]) -> None:
-        """Add a run and write all files, one process at a time."""
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            study = self.read()
-            study["runs"].append(run)
-            self.write(study)
-
-    def write(self, study: dict[str, Any]) -> None:
-        """Write JSON, CSV and Markdown."""
-        study["runs"].sort(key=lambda run: (METHODS.index(run["method"]), -run["demos"], run["seed"]))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(study, indent=1) + "\n")
-        temporary.replace(self.path)
-        rows = [table_row(run) for run in study["runs"]]
-        rows += [table_row({"method": name, **scores}) for name, scores in study["controls"].items()]
-        with self.path.with_suffix(".csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerows([COLUMNS, *rows])
-        self.path.with_suffix(".md").write_text(markdown(study, rows))
+def write_tables(path: Path, study: dict[str, Any]) -> None:
+    """CSV and Markdown beside the study's file."""
+    runs = sorted(study["runs"], key=lambda run: (METHODS.index(run["method"]), -run["demos"], run["seed"]))
+    rows = [table_row(run) for run in runs]
+    rows += [table_row({"method": name, **scores}) for name, scores in study["controls"].items()]
+    with path.with_suffix(".csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    path.with_suffix(".md").write_text(markdown(study, rows))
 
 
 def table_row(run: dict[str, Any]) -> list[str]:
@@ -180,10 +149,12 @@ def main() -> int:
     episodes = arguments.work / "episodes"
     if not episodes.is_dir():
         import_takes(list_takes(arguments.takes), episodes, load_robot("dclaw"), Console())
-    demos, results = load_episodes(episodes), Results(arguments.out)
+    demos, starts = load_episodes(episodes), {"first_seed": EVAL_SEED, "count": STARTS, "kick": KICK}
+    results = StudyFile(arguments.out, {"task": TASK, "starts": starts, "controls": {}}, write_tables)
     if not results.read()["controls"]:
         print("controls", flush=True)
-        results.write({**results.read(), "controls": controls()})
+        measured = controls()
+        results.change(lambda study: study.update(controls=measured))
     for count in arguments.counts:
         for seed in arguments.seeds:
             for method in arguments.methods:

@@ -46,7 +46,9 @@ class _Step(NamedTuple):
     std: Tensor
 
 
-def _forward(deter: Tensor, stoch: Tensor, into: Tensor, shift: Tensor, noise: Tensor, w: Weights, least: float) -> _Step:
+def _forward(
+    deter: Tensor, stoch: Tensor, into: Tensor, shift: Tensor, noise: Tensor, w: Weights, least: float
+) -> _Step:
     """One step: `into` (B, H) is the action's share of x, `shift` the picture's share of q (or a zero)."""
     size = deter.shape[-1]
     e = F.elu_(torch.addmm(into, stoch, w.stoch_in.t()))
@@ -139,8 +141,12 @@ class FilterChunk(torch.autograd.Function):
             found.append(_backward(steps[t], before, noise[t], w, into_deter, into_stoch, mean[t], std[t]))
             carried_deter, carried_stoch = found[-1].deter, found[-1].stoch
         ctx.steps = None
-        x, from_input, from_memory, q, out = (torch.stack(parts[::-1]) for parts in zip(*(f[:5] for f in found), strict=True))
-        rows = {name: torch.stack([getattr(s, name) for s in steps]).flatten(0, 1) for name in ("deter", "stoch", "e", "q")}
+        x, from_input, from_memory, q, out = (
+            torch.stack(parts[::-1]) for parts in zip(*(f[:5] for f in found), strict=True)
+        )
+        rows = {
+            name: torch.stack([getattr(s, name) for s in steps]).flatten(0, 1) for name in ("deter", "stoch", "e", "q")
+        }
         batch = len(zeros)
 
         def gradient(after: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:

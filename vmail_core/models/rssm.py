@@ -108,7 +108,9 @@ class RSSM(nn.Module):
         """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and the prior's mean and std."""
         noise = torch.randn(*action.shape[:2], self.stoch_size, device=action.device, dtype=action.dtype)
         shift = self.posterior_embed(embed)
-        beliefs = self._filter_written_out(shift, action, noise) if self._written_out else self._filter(shift, action, noise)
+        beliefs = (
+            self._filter_written_out(shift, action, noise) if self._written_out else self._filter(shift, action, noise)
+        )
         return beliefs, self.prior(beliefs.deter)
 
     def _filter(self, shift: Tensor, action: Tensor, noise: Tensor) -> Latent:
