@@ -112,7 +112,7 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
         f"# {study['task']}: one choice changed at a time",
         "",
         f"Made by `python benchmarks/ablation_study.py --task {study['task']}`: {study['preset']}, {study['updates']} "
-        f"updates, mean of {study['starts']} wide starts, with the lowest and highest seed. A line of one seed is a lead.",
+        f"updates, mean of {study['starts']} starts, with the lowest and highest seed. A line of one seed is a lead.",
         f"Late: mean of the last {LATE} evaluations over the best one, lowest seed.",
         f"Commits: {', '.join(sorted({run['commit'] for run in study['runs']}))}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",

@@ -25,6 +25,7 @@ from eager_learner import EagerVMAIL
 from floor import floating_point_operations, heavy_operations, repeat, seconds
 
 from vmail_core.learners.config import Config, load_config
+from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.vmail import VMAIL
 
 ACTION_SIZE = 9
@@ -181,6 +182,7 @@ def main() -> int:
     parser.add_argument("--growth", action="store_true", help="also how time and memory grow")
     parser.add_argument("--one", metavar="NAME=VALUE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as `vmail train` does
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     if arguments.one:

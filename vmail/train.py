@@ -20,6 +20,7 @@ from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.evaluate import EVAL_SEED, evaluate, summarise
+from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.run_folder import RunFolder, write_text
 from vmail_core.learners.train import Progress, Trainer, write_video
 from vmail_core.learners.vmail import VMAIL
@@ -66,6 +67,7 @@ def train(
 
 def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, console: Console) -> TrainResult:
     """`train` with a config and episodes in hand."""
+    keep_freed_memory()
     env = VisualTask(config.task, config.model.image_size, **config.task_options)
     trainer = Trainer(config, demos, env, run_dir)
     for remark in trainer.left_out:

@@ -155,10 +155,9 @@ class FilterChunk(torch.autograd.Function):
             return flat[len(flat) - len(ahead) :].t() @ ahead, flat.sum(0)
 
         stoch_in, _ = gradient(x, rows["stoch"][:-batch])
-        return (
-            x, q, None, None, stoch_in, *gradient(from_input, rows["e"]), *gradient(from_memory, rows["deter"][:-batch]),
-            *gradient(q, rows["deter"]), *gradient(out, rows["q"]),
-        )  # fmt: skip
+        memory = gradient(from_memory, rows["deter"][:-batch])
+        hidden, into = gradient(q, rows["deter"]), gradient(from_input, rows["e"])
+        return (x, q, None, None, stoch_in, *into, *memory, *hidden, *gradient(out, rows["q"]))
 
 
 class ImagineStep(torch.autograd.Function):
