@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ NOTES = "meta/vmail.json"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEOS = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+NOTES_FORMAT = "vmail-lerobot-1"
 FILES_A_CHUNK = 1000
 
 ACTION = "action"
@@ -100,6 +103,8 @@ def open_dataset(folder: Path) -> Dataset:
             f"{INFO} says version {version}, and vmail reads {VERSION}: convert it with lerobot first, for v2.1 with "
             "its script convert_dataset_v21_to_v30"
         )
+    if not float(info["fps"]) > 0:
+        raise ValueError(f"{INFO} says {info['fps']} frames a second")
     files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
         raise FileNotFoundError("no file meta/episodes/*/*.parquet; download the dataset again")
@@ -113,16 +118,24 @@ def read_table(file: Path, columns: list[str], episode: int | None = None) -> pa
     Raises:
         FileNotFoundError, ValueError: the file is missing, damaged, or lacks a column; the message names it.
     """
+    missing = set(columns) - set(column_names(file))
+    if missing:
+        raise ValueError(f"{file} has no column {' and no '.join(sorted(missing))}")
+    chosen = None if episode is None else [("episode_index", "==", episode)]
+    with _named(file):
+        return pq.read_table(file, columns=columns, filters=chosen, partitioning=None)
+
+
+def column_names(file: Path) -> list[str]:
+    """The names of a parquet file's columns.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or damaged; the message names it.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}; download the dataset again")
-    chosen = None if episode is None else [("episode_index", "==", episode)]
-    try:
-        missing = set(columns) - set(pq.read_schema(file).names)
-        if missing:
-            raise ValueError(f"it has no column {' and no '.join(sorted(missing))}")
-        return pq.read_table(file, columns=columns, filters=chosen, partitioning=None)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+    with _named(file):
+        return list(pq.read_schema(file).names)
 
 
 def numbers(table: pa.Table, name: str, width: int) -> np.ndarray:
@@ -140,5 +153,12 @@ def numbers(table: pa.Table, name: str, width: int) -> np.ndarray:
 
 
 def _episodes(file: Path) -> list[dict[str, Any]]:
-    names = pq.read_schema(file).names if file.is_file() else []
-    return read_table(file, [name for name in names if not name.startswith("stats/")]).to_pylist()
+    return read_table(file, [name for name in column_names(file) if not name.startswith("stats/")]).to_pylist()
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error

@@ -21,6 +21,7 @@ from vmail_core.episodes.import_report import Rejection
 from vmail_core.episodes.lerobot.layout import (
     ACTION,
     NOTES,
+    NOTES_FORMAT,
     REWARD,
     STATE,
     TIME,
@@ -56,13 +57,13 @@ def read_lerobot(
     folder = Path(folder)
     try:
         plan = _plan(open_dataset(folder), camera, normalise, size)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} is no LeRobot dataset that can be read: {_reason(error)}") from error
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} cannot be imported: {_reason(error)}") from error
     for row in plan.dataset.episodes:
         name = f"episode {row['episode_index']}"
         try:
             yield _episode(plan, row, task)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             yield Rejection(name, f"{folder}, {name}: {_reason(error)}")
 
 
@@ -142,7 +143,12 @@ def _joints(dataset: Dataset) -> tuple[bool, str]:
 
 def _own_notes(dataset: Dataset) -> list[dict[str, Any]]:
     path = dataset.folder / NOTES
-    return json.loads(path.read_text())["episodes"] if path.is_file() else []
+    if not path.is_file():
+        return []
+    notes = json.loads(path.read_text())
+    if notes["format"] != NOTES_FORMAT:
+        raise ValueError(f"{NOTES} has format {notes['format']!r}, this vmail reads {NOTES_FORMAT!r}: remove that file")
+    return notes["episodes"]
 
 
 def _episode(plan: _Plan, row: dict[str, Any], task: str) -> Episode:
@@ -205,4 +211,8 @@ def _provenance(plan: _Plan, row: dict[str, Any], actions: np.ndarray, task: str
 
 
 def _reason(error: Exception) -> str:
-    return f"its metadata has no {error}" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, KeyError):
+        return f"its metadata has no {error}"
+    if isinstance(error, AttributeError | TypeError):
+        return f"its metadata is not laid out as LeRobot's ({error})"
+    return str(error)

@@ -122,7 +122,7 @@ class _Writer:
     def finish(self) -> None:
         columns = {name: np.concatenate([part[name] for part in self._columns]) for name in self._columns[0]}
         self._write_json(layout.STATS, self._stats(columns, self._levels, self.frames))
-        self._write_json(layout.NOTES, {"format": "vmail-lerobot-1", "episodes": self._notes})
+        self._write_json(layout.NOTES, {"format": layout.NOTES_FORMAT, "episodes": self._notes})
         self._write_json(layout.INFO, self._info())
         pq.write_table(_task_table(self._tasks), new_file(self._folder, layout.TASKS))
         episodes = new_file(self._folder, layout.EPISODES.format(**layout.place(0)))
