@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 FILES = {".npz": ".npz", ".hdf5": ".hdf5", ".h5": ".hdf5"}
-"""Endings of files that others make, and their kind; a folder with this file is a dataset; everything else is a bag."""
+"""Endings of files that others make, and their kind."""
 LEROBOT = "a LeRobot dataset"
 LEROBOT_INFO = Path("meta", "info.json")
+"""What a folder of that kind holds; everything else is a bag."""
 OPTIONS = {
     "robot": ("bag",),
     "period": (".npz", ".hdf5"),

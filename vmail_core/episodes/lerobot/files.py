@@ -15,7 +15,7 @@ from vmail_core.episodes.lerobot.layout import DATA, VIDEOS, place
 
 MEGABYTE = 2**20
 X264 = {"crf": "12", "g": "2", "bf": "0"}
-"""Fine pictures, and every other one complete in itself, for training reads them in any order."""
+"""Fine, but for colours at half the resolution, and every other picture complete: training reads them in any order."""
 
 
 class DataFiles:
