@@ -74,6 +74,7 @@ def test_a_mistake_in_the_program_is_not_dressed_up_as_trouble() -> None:
 
 def test_a_missing_library_is_answered_with_how_to_install_it() -> None:
     assert "vmail[train]" in (cli.explain(ModuleNotFoundError("no torch", name="torch.nn")) or "")
+    assert "vmail[train]" in (cli.explain(ModuleNotFoundError("no pyarrow", name="pyarrow.parquet")) or "")
     assert cli.explain(ModuleNotFoundError("no such", name="something_else")) is None
 
 

@@ -1,4 +1,4 @@
-"""Demonstrations made by others, file by file, to episodes."""
+"""Demonstrations made by others, file by file or dataset by dataset, to episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def import_files(
     A file or demonstration that cannot be used is rejected in the report, and the others are imported.
 
     Args:
-        files: what to read.
+        files: what to read; one that is a folder is a dataset.
         out: folder for the episodes and `import_report.json`; made if it is missing.
         read: gives what is in one file; raises OSError or ValueError with the reason when it cannot be read.
         image_size: side of the square frames of the episodes; by default as they are.
@@ -82,11 +82,20 @@ def _contents(
 ) -> Iterator[Episode | Rejection]:
     """What is in the file; trouble with reading it ends as a rejection. Trouble with writing is not caught here."""
     try:
-        with file.open("rb") as content:
-            report.sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        report.sha256 = _digest(file)
         copied = copy_of(report.sha256, earlier)
         if copied:
             raise ValueError(f"{file} has the same content as {copied}; give one of them")
         yield from read(file)
     except (OSError, ValueError) as error:
         yield Rejection("the file", str(error))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file's content; of a folder's, the names and contents of its files, hidden ones left out."""
+    if not path.is_dir():
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    names = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    return hashlib.sha256("".join(f"{name} {_digest(path / name)}\n" for name in seen).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""An import writes all of its episodes and its report, or nothing."""
+"""An import writes all of its episodes and its report, or nothing; a new folder appears whole, or not at all."""
 
 from __future__ import annotations
 
@@ -26,6 +26,25 @@ def staged(out: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
         if not existed and not any(out.iterdir()):
             out.rmdir()
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        FileExistsError: `out` exists.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield stage
+        stage.chmod(0o755)
+        os.rename(stage, out)  # refused where a folder with something in it has appeared meanwhile
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def publish(stage: Path, report: ImportReport) -> None:
