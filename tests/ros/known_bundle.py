@@ -85,9 +85,7 @@ def known_action(
     return 0.5 * previous_action + 0.02 * step + 0.3 * (image.mean() / 255.0 + felt)
 
 
-def write_known_bundle(
-    out: Path, robot: RobotSpec, finite_steps: int = 10**6, proprioception: bool = False
-) -> Bundle:
+def write_known_bundle(out: Path, robot: RobotSpec, finite_steps: int = 10**6, proprioception: bool = False) -> Bundle:
     """A policy that follows `known_action`, and whose action is NaN after `finite_steps` steps."""
     sizes = dataclasses.replace(SIZES, joints=9) if proprioception else SIZES
     with building(out) as folder:

@@ -242,7 +242,9 @@ def test_an_imported_bag_of_a_run_holds_what_the_policy_saw(start_run, feeling_b
     run.commands.wait_for(15)
     run.call("stop")
     run.expect_stop("stopped")
-    commands = {ns_from_time(m.header.stamp): positions_from_command(m, ROBOT.joint_names) for m in run.commands.messages}
+    commands = {
+        ns_from_time(m.header.stamp): positions_from_command(m, ROBOT.joint_names) for m in run.commands.messages
+    }
     alignment = BagAlignment(ROBOT, (16, 16))
     feed = {
         "camera/image_raw": alignment.on_image,

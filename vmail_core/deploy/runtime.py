@@ -109,12 +109,13 @@ class PolicyRuntime:
         return _checked("action", action, self.bundle.sizes.action)
 
     def _check_joints(self, joints: Array | None) -> Array:
+        size = self.bundle.sizes.joints
         if joints is None:
             raise ValueError(
-                f"the policy of {self.bundle.path} takes {self.bundle.sizes.joints} joint positions with every picture: "
-                "read them from joint_states, or train one without model.proprioception"
+                f"the policy of {self.bundle.path} takes {size} joint positions with every picture: read them from "
+                "joint_states, or train one without model.proprioception"
             )
-        return _checked("joint_positions", joints, self.bundle.sizes.joints)
+        return _checked("joint_positions", joints, size)
 
     def _open(self, name: str) -> ort.InferenceSession:
         path = self.bundle.graph(name)

@@ -41,8 +41,8 @@ class VMAIL(nn.Module):
         m, d, p = config.model, config.discriminator, config.policy
         if m.joint_scale and joint_count < 1:
             raise ValueError(
-                f"model.joint_scale={m.joint_scale} wants joint angles, and {config.task} has none: learn from pictures "
-                "alone, model.joint_scale=0 and model.proprioception=false"
+                f"model.joint_scale={m.joint_scale} wants joint angles, and {config.task} has none: learn without "
+                "them, model.joint_scale=0 and model.proprioception=false"
             )
         self.model = WorldModel(
             m.image_size,

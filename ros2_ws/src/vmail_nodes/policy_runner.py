@@ -4,8 +4,8 @@ Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`.
 Publishes: `joint_commands`, one point at each tick, stamped with the picture that it was computed from.
 Serves: `~/start` and `~/stop` (Trigger). A start empties the policy's memory and begins a run, as an episode begins.
 
-What a policy observes is one row of the alignment that `vmail import` uses too: a picture, the joint positions at it, and
-the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
+What a policy observes is one row of the alignment that `vmail import` uses too: a picture, the joint positions at it,
+and the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
 
 The runner never commands from an old, frozen or missing input: it stops, names the reason on /diagnostics, and waits
 for the next `~/start`; the driver then holds. A bundle that is damaged or made for another robot is refused.

@@ -35,8 +35,16 @@ def test_what_is_too_short_for_a_chunk_is_left_out_by_name() -> None:
         (demo(task="walker_walk", bag="odd"), {}, "odd shows walker_walk, not dclaw_valve3_ccw: set task=walker_walk"),
         (demo(bag="small"), {"model.image_size": 64}, r"small has pictures of 32 px, model\.image_size=64 needs"),
         (demo(bag="blind"), {"model.joint_scale": 1.0}, r"has no joint angles.*model\.joint_scale=0"),
-        (demo(bag="blind"), PROPRIOCEPTION, r"blind has no joint angles; model\.proprioception wants.*_scale=0 and model"),
-        (demo(joints=9, bag="claw"), PROPRIOCEPTION, "claw has 9 joint angles, dclaw_valve3_ccw has 24; model.proprioc"),
+        (
+            demo(bag="blind"),
+            PROPRIOCEPTION,
+            r"blind has no joint angles; model\.proprioception wants.*_scale=0 and model",
+        ),
+        (
+            demo(joints=9, bag="claw"),
+            PROPRIOCEPTION,
+            "claw has 9 joint angles, dclaw_valve3_ccw has 24; model.proprioc",
+        ),
         (demo(joints=9, bag="claw"), {"model.joint_scale": 1.0}, "claw has 9 joint angles, dclaw_valve3_ccw has 24"),
     ],
 )

@@ -33,7 +33,9 @@ def test_the_belief_follows_joints_that_are_observed():
     moved[1, 2] = 0.5
     changed = (belief(model, still).mean - belief(model, moved).mean).abs().amax(1)
     assert changed[1] > 1e-3 and changed[0] == changed[2] == 0.0
-    learned = (beliefs_in_learning(model, still.expand(4, 3, -1)) - beliefs_in_learning(model, moved.expand(4, 3, -1))).abs()
+    learned = (
+        beliefs_in_learning(model, still.expand(4, 3, -1)) - beliefs_in_learning(model, moved.expand(4, 3, -1))
+    ).abs()
     assert learned[:, 1].amax() > 1e-3 and not learned[:, [0, 2]].any()
 
 
@@ -68,6 +70,8 @@ def test_the_picture_keeps_its_place_and_the_joints_come_after_it():
 def test_symlog_keeps_small_angles_and_squashes_turns():
     angles = torch.tensor([0.0, 0.01, -0.01, 100.0, -100.0], requires_grad=True)
     found = symlog(angles)
-    torch.testing.assert_close(found.detach(), torch.tensor([0.0, 0.00995, -0.00995, 4.6151, -4.6151]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        found.detach(), torch.tensor([0.0, 0.00995, -0.00995, 4.6151, -4.6151]), atol=1e-4, rtol=0
+    )
     found.sum().backward()
     assert torch.isfinite(angles.grad).all()
