@@ -133,7 +133,10 @@ def test_page_is_whole_and_stands_alone(figures: dict[str, Any], finished: Setti
     [
         ({}, "acts on pictures alone. Learning saw pictures and actions only"),
         ({"joint_scale": 1.0}, "acts on pictures alone. Learning saw pictures, actions and the joint angles"),
-        ({"joint_scale": 1.0, "proprioception": True}, "acts on pictures and the joint angles. Learning saw pictures, ac"),
+        (
+            {"joint_scale": 1.0, "proprioception": True},
+            "acts on pictures and the joint angles. Learning saw pictures, ",
+        ),
     ],
 )
 def test_page_says_what_the_policy_observes(

@@ -33,7 +33,7 @@ class Model:
     kl_balance: float | None = None  # share of the KL's gradient that trains the prior; None: plain KL
     pixel_scale: float = 1.0  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
     joint_scale: float = 0.0  # weight of reconstructing joint angles too; 1 is a unit-variance Gaussian
-    proprioception: bool = False  # joint angles are observed beside pictures, in acting as well; else in learning alone
+    proprioception: bool = False  # joint angles are observed beside pictures, also when acting
     decode_fraction: float = 1.0  # of a batch's frames that are reconstructed at each update, chosen at random
     learning_rate: float = 6e-4
 

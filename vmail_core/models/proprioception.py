@@ -20,9 +20,9 @@ class JointEncoder(nn.Module):
     def __init__(self, joint_count: int, hidden: int) -> None:
         """J joints, H values that stand for them."""
         super().__init__()
-        self.joint_count, self.embed_size = joint_count, hidden
+        self.embed_size = hidden
         self.network = mlp(joint_count, hidden, 1, hidden)
 
     def forward(self, seen: Tensor, joint_positions: Tensor) -> Tensor:
-        """Joint angles in rad; no statistics of a data set stand between a robot and its policy."""
+        """Joint angles in rad, scaled by nothing that was measured on a data set: a robot's are taken as they are."""
         return torch.cat([seen, F.elu(self.network(symlog(joint_positions)))], -1)

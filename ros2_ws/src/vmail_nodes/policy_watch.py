@@ -74,7 +74,7 @@ class PolicyWatch:
         return topics
 
     def unpaired(self, stamp_ns: int, since_ns: int | None) -> Trouble | None:
-        """Take a picture's stamp and `Alignment.unpaired_since_ns`: have pictures come without joints for too long?"""
+        """Take a picture's stamp and `LiveAlignment.unpaired_since_ns`: has it lasted too long?"""
         lasted = 0.0 if since_ns is None else (stamp_ns - since_ns) / NS_PER_S
         if lasted <= self._limits.joint_states_age_s:
             return None
