@@ -72,7 +72,8 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
     result = train_config(config, demos, path, Console())
     if not result.finished:
         return None
-    learner = VMAIL(config, demos[0].action.shape[1])
+    robot = load_robot("dclaw")
+    learner = VMAIL(config, robot.action_size, len(robot.joint_names))
     RunFolder(path).load_networks(learner)
     made = scores_of(lambda env: FilteringPolicy(*learner.deployed), config.model.image_size)
     progress = result.progress

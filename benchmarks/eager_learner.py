@@ -3,7 +3,7 @@
 The same networks and sizes as `vmail_core.learners.vmail`, written as one would from the paper: a loop over time with
 whole cells, demonstrations and practice in two passes, standard layouts and Adam. Every frame is decoded, also where
 the preset decodes a share: that choice is part of the ratio. What costs no time is left out (noise on latents,
-normalised returns, other rewards than the logit).
+normalised returns, other rewards than the logit, the encoder of joint angles).
 """
 
 from __future__ import annotations

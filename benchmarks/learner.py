@@ -28,7 +28,7 @@ from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.vmail import VMAIL
 
-ACTION_SIZE = 9
+ACTION_SIZE = JOINTS = 9
 TARGET_SPEEDUP, TARGET_OVER_FLOOR = 2.0, 1.5
 GROWTH: dict[str, tuple[Any, ...]] = {
     "train.batch": (8, 16, 32, 64),
@@ -47,7 +47,7 @@ def random_batch(config: Config) -> tuple[dict[str, np.ndarray], int]:
         "action": rng.uniform(-1, 1, (*shape, ACTION_SIZE)).astype(np.float32),
     }
     if m.joint_scale:
-        batch["joint_positions"] = rng.uniform(-1, 1, (*shape, ACTION_SIZE)).astype(np.float32)
+        batch["joint_positions"] = rng.uniform(-1, 1, (*shape, JOINTS)).astype(np.float32)
     return batch, max(1, round(t.batch * (t.demo_fraction or 0.5)))
 
 
@@ -115,7 +115,7 @@ def peak_mib(device: torch.device) -> float:
 
 def measure(config: Config, device: torch.device, rounds: int) -> dict[str, float]:
     """Median ms of the learner's update and peak memory, for --growth."""
-    learner, (batch, demos) = VMAIL(config, ACTION_SIZE, str(device)), random_batch(config)
+    learner, (batch, demos) = VMAIL(config, ACTION_SIZE, JOINTS, str(device)), random_batch(config)
     times = in_turns({"update": lambda: learner.update(**batch, demo_count=demos)}, rounds, device)
     return {"ms": times["update"], "mib": peak_mib(device)}
 
@@ -133,7 +133,8 @@ def print_growth(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace, config: Config, device: torch.device) -> int:
     """Print the comparison; 1 when a target is missed."""
-    learner, eager = VMAIL(config, ACTION_SIZE, str(device)), EagerVMAIL(config, ACTION_SIZE, str(device))
+    learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
+    eager = EagerVMAIL(config, ACTION_SIZE, str(device))
     batch, demos = random_batch(config)
 
     def update() -> object:

@@ -29,7 +29,9 @@ class StateClone:
         """Nothing to forget."""
 
     @torch.no_grad()
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """Action (A,) for the environment's present state."""
         state = torch.from_numpy((self.env.state - self._mean) / self._std)
         return self._network(state[None])[0].numpy()
@@ -44,7 +46,9 @@ class StateExpert:
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """The expert's action (A,) for the environment's present state."""
         return self._expert(self.env.state)
 

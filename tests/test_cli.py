@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vmail import cli
+from vmail_core.episodes import Episode, write_episode
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("vmail", "vmail_core", "sim", "hardware", "ros2_ws")
@@ -57,6 +59,18 @@ def test_debug_shows_where_it_came_from(tmp_path: Path) -> None:
 def test_unknown_task_names_the_known_ones(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.main(["expert", "juggling", "--out", str(tmp_path)]) == 2
     assert "dclaw_valve3_ccw" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["baoding", "car_racing"])
+def test_presets_of_tasks_that_are_still_to_come_end_with_the_known_ones(
+    task: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    frames, actions = np.zeros((60, 32, 32, 3), np.uint8), np.zeros((60, 2), np.float32)
+    write_episode(tmp_path / "demos", Episode(frames, actions, np.arange(60.0)), "demo")
+    command = ["train", f"paper/{task}", "--demos", str(tmp_path / "demos"), "--out", str(tmp_path / "run")]
+    assert cli.main(command) == 2
+    assert f"no task '{task}'; known tasks: cheetah_run, dclaw_screw3" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_up_lists_graphs_with_their_arguments(capsys: pytest.CaptureFixture[str]) -> None:

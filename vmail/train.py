@@ -127,7 +127,7 @@ def evaluate_run(
     config = folder.config()
     options = config.task_options | ({} if kick == "none" else {"kick": kick})
     env = VisualTask(config.task, config.model.image_size, **options)
-    learner = VMAIL(config, env.action_size)
+    learner = VMAIL(config, env.action_size, env.joint_count)
     folder.load_networks(learner)
     began = time.monotonic()
     frames: list[list[np.ndarray]] = [[] for _ in range(episodes)]

@@ -36,6 +36,7 @@ class VisualTask:
         self.task, self._image_size = task, image_size
         self.env: World = vmail_sim.load(task, pixels=camera_size or max(CAMERA_SIZE, image_size), **options)
         self.action_size = self.env.action_spec().shape[0]
+        self.joint_count = self.env.joint_count
         self.control_period = self.env.control_timestep()
         self.main_score = self.env.main_score
         self._timestep: Any = None
@@ -65,7 +66,7 @@ class VisualTask:
 
     @property
     def joint_positions(self) -> np.ndarray | None:
-        """(A,) float32 rad, where the task has a robot with joints to read."""
+        """(J,) float32 rad, where the task has a robot with joints to read."""
         found = self._timestep.observation.get("joint_positions")
         return None if found is None else found.astype(np.float32)
 

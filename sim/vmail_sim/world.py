@@ -15,6 +15,11 @@ class World(Protocol):
         """The name of the score that the task is judged by: one of `score()`, or "return"."""
         ...
 
+    @property
+    def joint_count(self) -> int:
+        """J, how many `joint_positions` an observation holds; 0 where there is no robot."""
+        ...
+
     def reseed(self, seed: int) -> None:
         """Draw the coming episodes from `seed`: the same seed, the same episode."""
         ...

@@ -30,21 +30,21 @@ def test_random_differs_between_episodes_and_not_between_runs(robot: RobotSpec) 
     assert not np.array_equal(action, first.act(PICTURE, action))
 
 
-def test_bundle_forgets_between_episodes_and_hands_actions_on() -> None:
+def test_bundle_forgets_between_episodes_and_hands_actions_and_joints_on() -> None:
     class Runtime:
         calls: list[object] = []
 
         def reset(self) -> None:
             self.calls.append("reset")
 
-        def step(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
-            self.calls.append((image, previous_action))
+        def step(self, image: np.ndarray, previous_action: np.ndarray, joints: np.ndarray | None) -> np.ndarray:
+            self.calls.append((image, previous_action, joints))
             return previous_action + 1.0
 
     policy, taken = BundlePolicy(Runtime()), np.zeros(9, np.float32)  # type: ignore[arg-type]
     policy.reset()
-    np.testing.assert_array_equal(policy.act(PICTURE, taken), np.ones(9))
-    assert Runtime.calls[0] == "reset" and Runtime.calls[1] == (PICTURE, taken)
+    np.testing.assert_array_equal(policy.act(PICTURE, taken, taken), np.ones(9))
+    assert Runtime.calls[0] == "reset" and Runtime.calls[1] == (PICTURE, taken, taken)
 
 
 def test_every_policy_meets_the_same_starts(robot: RobotSpec) -> None:

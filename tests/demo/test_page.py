@@ -128,6 +128,25 @@ def test_page_is_whole_and_stands_alone(figures: dict[str, Any], finished: Setti
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower()
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({}, "acts on pictures alone. Learning saw pictures and actions only"),
+        ({"joint_scale": 1.0}, "acts on pictures alone. Learning saw pictures, actions and the joint angles"),
+        (
+            {"joint_scale": 1.0, "proprioception": True},
+            "acts on pictures and the joint angles. Learning saw pictures, ",
+        ),
+    ],
+)
+def test_page_says_what_the_policy_observes(
+    figures: dict[str, Any], finished: Settings, model: dict[str, Any], said: str
+) -> None:
+    training = {**figures["bundle"]["training"], "config": {"model": model}}
+    text = write_page({**figures, "bundle": {**figures["bundle"], "training": training}}, finished.out).read_text()
+    assert said in " ".join(text.split())
+
+
 def test_page_says_nothing_about_what_was_not_measured(figures: dict[str, Any], finished: Settings) -> None:
     figures = {**figures, "pretrained": True, "kicks": [], "learning": {**figures["learning"], "curve": []}}
     text = write_page(figures, finished.out).read_text()

@@ -40,19 +40,26 @@ class FakeRobot:
         commands: what the runner commanded. There is no second subscription, so that none hears more than another.
         sent: positions (9,) rad that were reported as sent; None in the place of a command that was not.
         pictures: stamp to picture; `shown` has the stamps in order, one for each message.
+        poses: stamp of a picture to the joint positions (9,) rad of the newest joint state by then.
+        joints_late_ns: how much too old the stamps of joint states are.
+        recorded: everything said on all topics, in order, as a bag has it: topic, stamp, picture or positions.
     """
 
     def __init__(self, ros: Ros, robot: RobotSpec) -> None:
         """Begins when the runner listens."""
         self.pictures: dict[int, np.ndarray] = {}
+        self.poses: dict[int, np.ndarray] = {}
+        self.recorded: list[tuple[str, int, np.ndarray]] = []
+        self.joints_late_ns = 0
         self.shown, self.commands = Collected("camera/image_raw"), Collected("joint_commands")
         self.sent: list[np.ndarray | None] = []
         self.camera, self.joints, self.driver = "good", True, "good"
         self.moves = True
         self._robot, self._period_ns = robot, round(NS_PER_S / robot.control_rate_hz)
         self._positions, self._picture = robot.rest.copy(), np.zeros((16, 16, 3), np.uint8)
+        self._newest = (0, self._positions.copy())
         self._stamp_ns = self._due_ns = 0
-        self._listening, self._dealt_with, self._commanded = False, True, False
+        self._listening, self._dealt_with, self._commanded, self._posed = False, True, False, False
         self._ask_at = 0.0
         self._rng = np.random.default_rng(0)
         node = ros.node
@@ -78,9 +85,11 @@ class FakeRobot:
         if not self._dealt_with or not self._runner_listens():
             return
         stamp_ns = self._now_ns()
+        posed, self._posed = self._posed, True
         if self.joints:
-            self._publish_joints(stamp_ns)
-        if self.camera != "silent" and stamp_ns >= self._due_ns:
+            self._publish_joints(stamp_ns - self.joints_late_ns)
+        # A tick later than the pose that the last command led to: topics are not delivered in the order of publication.
+        if self.camera != "silent" and stamp_ns >= self._due_ns and posed:
             self._publish_picture(stamp_ns)
 
     def _now_ns(self) -> int:
@@ -92,15 +101,19 @@ class FakeRobot:
         zeros = np.zeros(self._robot.action_size)
         message = joint_state_message(self._robot.joint_names, self._positions, zeros, zeros, stamp_ns)
         self._joints_publisher.publish(message)
+        self.recorded.append(("joint_states", stamp_ns, self._positions.copy()))
+        if stamp_ns >= self._newest[0]:
+            self._newest = (stamp_ns, self._positions.copy())
 
     def _publish_picture(self, stamp_ns: int) -> None:
         if self.camera != "repeats":
             self._stamp_ns = stamp_ns
         if self.camera == "good":
             self._picture = self._rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        self.pictures[self._stamp_ns] = self._picture
+        self.pictures[self._stamp_ns], self.poses[self._stamp_ns] = self._picture, self._newest[1]
+        self.recorded.append(("camera/image_raw", self._stamp_ns, self._picture))
         self._due_ns = stamp_ns + self._period_ns
-        self._dealt_with = self._commanded = False
+        self._dealt_with = self._commanded = self._posed = False
         self._camera_publisher.publish(image_from_array(self._picture, self._stamp_ns))
         self._runner.call_async(GetParameters.Request()).add_done_callback(self._on_answer)
         self.shown.add(self._stamp_ns)
@@ -111,6 +124,8 @@ class FakeRobot:
     def _on_command(self, message: JointTrajectory) -> None:
         stamp_ns = ns_from_time(message.header.stamp)
         self._commanded = self._commanded or stamp_ns == self._stamp_ns
+        request = positions_from_command(message, self._robot.joint_names)
+        self.recorded.append(("joint_commands", stamp_ns, request))
         self.sent.append(self._send(message, stamp_ns))
         self.commands.add(message)
 
@@ -123,6 +138,7 @@ class FakeRobot:
         names, request = self._robot.joint_names, positions_from_command(message, self._robot.joint_names)
         goals = self._robot.limit_step(request, self._positions) if self.driver == "good" else self._positions
         self._sent_publisher.publish(command_message(names, goals, stamp_ns, time.time_ns() - stamp_ns))
+        self.recorded.append(("joint_commands_sent", stamp_ns, goals))
         if self.moves:
             self._positions = goals
         return goals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -58,18 +59,40 @@ GRAPHS = {
 }
 
 
-def known_action(step: int, previous_action: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The action (9,) of this policy at a step counted from 1."""
-    return 0.5 * previous_action + 0.02 * step + 0.3 * image.mean() / 255.0
+# Of each joint another share, so that joints in the wrong order show.
+JOINT_WEIGHTS = np.linspace(0.1, 0.9, 9) / 2.0
+ENCODER_WITH_JOINTS = """(uint8[1,16,16,3] image, float[1,9] joint_positions) => (float[1,1] embed) {
+        pixels = Cast<to = 1>(image)
+        axes = Constant<value_ints = [1, 2, 3]>()
+        mean = ReduceMean<keepdims = 0>(pixels, axes)
+        white = Constant<value_float = 255.0>()
+        level = Div(mean, white)
+        shape = Constant<value_ints = [1, 1]>()
+        seen = Reshape(level, shape)
+        weights = Constant<value_floats = [WEIGHTS]>()
+        shares = Mul(joint_positions, weights)
+        last = Constant<value_ints = [1]>()
+        felt = ReduceSum<keepdims = 1>(shares, last)
+        embed = Add(seen, felt)
+    }""".replace("WEIGHTS", ", ".join(map(str, JOINT_WEIGHTS)))
 
 
-def write_known_bundle(out: Path, robot: RobotSpec, finite_steps: int = 10**6) -> Bundle:
+def known_action(
+    step: int, previous_action: np.ndarray, image: np.ndarray, joints: np.ndarray | None = None
+) -> np.ndarray:
+    """The action (9,) of this policy at a step counted from 1; `joints` (9,) rad where it observes them."""
+    felt = 0.0 if joints is None else JOINT_WEIGHTS @ joints
+    return 0.5 * previous_action + 0.02 * step + 0.3 * (image.mean() / 255.0 + felt)
+
+
+def write_known_bundle(out: Path, robot: RobotSpec, finite_steps: int = 10**6, proprioception: bool = False) -> Bundle:
     """A policy that follows `known_action`, and whose action is NaN after `finite_steps` steps."""
+    sizes = dataclasses.replace(SIZES, joints=9) if proprioception else SIZES
     with building(out) as folder:
-        for name, text in GRAPHS.items():
+        for name, text in (GRAPHS | ({"encoder": ENCODER_WITH_JOINTS} if proprioception else {})).items():
             text = text.replace("FINITE_STEPS", f"{finite_steps + 0.5}")
             model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 20]> {name} {text}')
             onnx.save(model, folder / f"{name}.onnx")
         training = {"config": {}, "demos": [], "git_commit": "none", "metrics": {}}
-        seal(Bundle(folder, SIZES, robot, training, certificate={"passed": True}, digest=""))
+        seal(Bundle(folder, sizes, robot, training, certificate={"passed": True}, digest=""))
     return load_bundle(out)

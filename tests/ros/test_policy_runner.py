@@ -19,6 +19,9 @@ from ros_harness import START_TIMEOUT_S, NodeProcess, Ros
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vmail_core.deploy.bundle import load_bundle
+from vmail_core.deploy.runtime import PolicyRuntime
+from vmail_core.episodes.alignment import BagAlignment, segments
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import ns_from_time, positions_from_command
 
@@ -33,8 +36,8 @@ AGE_LIMITS = {"max_image_age_s": 3.0, "max_joint_states_age_s": 3.0}
 class Run:
     """A runner process with its fake robot and the commands that it gave."""
 
-    def __init__(self, ros: Ros, process: NodeProcess, robot: FakeRobot) -> None:
-        self.ros, self.process, self.robot = ros, process, robot
+    def __init__(self, ros: Ros, process: NodeProcess, robot: FakeRobot, observes_joints: bool = False) -> None:
+        self.ros, self.process, self.robot, self.observes_joints = ros, process, robot, observes_joints
         self.commands = robot.commands
 
     def call(self, name: str) -> Trigger.Response:
@@ -67,19 +70,27 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_known_bundle(tmp_path_factory.mktemp("bundle") / "bundle", ROBOT).path
 
 
+@pytest.fixture(scope="session")
+def feeling_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy with proprioception."""
+    return write_known_bundle(tmp_path_factory.mktemp("feeling") / "bundle", ROBOT, proprioception=True).path
+
+
 @pytest.fixture
 def start_run(ros: Ros, start_node: Callable[..., NodeProcess], bundle: Path) -> Iterator[Callable[..., Run]]:
     def start(**parameters: object) -> Run:
-        process = start_node(RUNNER, parameters={"bundle": str(bundle), **AGE_LIMITS, **parameters})
-        return Run(ros, process, FakeRobot(ros, ROBOT))
+        given = {"bundle": str(bundle), **AGE_LIMITS, **parameters}
+        process = start_node(RUNNER, parameters=given)
+        return Run(ros, process, FakeRobot(ros, ROBOT), bool(load_bundle(given["bundle"]).sizes.joints))
 
     yield start
 
 
 def expected_positions(run: Run, message: JointTrajectory, step: int, taken: np.ndarray) -> np.ndarray:
     """What the known policy commands (9,) at this step, from the picture whose stamp the command carries."""
-    picture = run.robot.pictures[ns_from_time(message.header.stamp)]
-    return ROBOT.desired_positions(known_action(step, taken, picture))
+    stamp_ns = ns_from_time(message.header.stamp)
+    joints = run.robot.poses[stamp_ns] if run.observes_joints else None
+    return ROBOT.desired_positions(known_action(step, taken, run.robot.pictures[stamp_ns], joints))
 
 
 def follows_policy(run: Run, commands: list[JointTrajectory]) -> bool:
@@ -172,6 +183,10 @@ def stop_joints(robot: FakeRobot) -> None:
     robot.joints = False
 
 
+def stamp_joints_late(robot: FakeRobot) -> None:
+    robot.joints_late_ns = 150_000_000  # more than a control period, and far less than AGE_LIMITS
+
+
 def stop_driver(robot: FakeRobot) -> None:
     robot.driver = "silent"
 
@@ -183,6 +198,7 @@ def stop_driver(robot: FakeRobot) -> None:
         (repeat_stamp, "camera_frozen"),
         (repeat_picture, "camera_frozen"),
         (stop_joints, "joint_states_missing"),
+        (stamp_joints_late, "joint_states_stale"),
         (stop_driver, "previous_command_missing"),
     ],
 )
@@ -192,11 +208,83 @@ def test_stops_on_bad_inputs_and_runs_again_after_start(start_run, fault, reason
     run.commands.wait_for(4)
     fault(run.robot)
     run.expect_stop(reason)
-    run.robot.camera, run.robot.joints, run.robot.driver = "good", True, "good"
+    assert_runs_again(run)
+
+
+def assert_runs_again(run: Run) -> None:
+    """All is good again, and after a start the policy begins anew."""
+    run.robot.camera, run.robot.joints, run.robot.driver, run.robot.joints_late_ns = "good", True, "good", 0
     run.wait_pictures(5)
     run.commands.clear()
     run.call("start")
     assert follows_policy(run, run.commands.wait_for(4))
+
+
+def test_a_policy_with_proprioception_acts_on_the_joints_at_the_picture(start_run, feeling_bundle):
+    run = start_run(bundle=str(feeling_bundle))
+    status = run.ros.wait_reason("policy_runner", "idle")
+    assert {value.key: value.value for value in status.values}["observes"] == "pictures and joint positions"
+    run.call("start")
+    commands = run.commands.wait_for(12)
+    assert follows_policy(run, commands)
+    felt = np.stack([run.robot.poses[ns_from_time(message.header.stamp)] for message in commands])
+    assert np.ptp(felt, axis=0).max() > 0.1, "the joints never moved"
+    run.observes_joints = False
+    assert not follows_policy(run, commands), "the joints made no difference"
+
+
+def test_an_imported_bag_of_a_run_holds_what_the_policy_saw(start_run, feeling_bundle):
+    """The rows that `vmail import` makes of the messages lead the same policy to the same commands, to the bit."""
+    run = start_run(bundle=str(feeling_bundle))
+    run.call("start")
+    run.commands.wait_for(10)
+    run.robot.driver = "holds"  # rows then hold what was sent
+    run.commands.wait_for(15)
+    run.call("stop")
+    run.expect_stop("stopped")
+    commands = {
+        ns_from_time(m.header.stamp): positions_from_command(m, ROBOT.joint_names) for m in run.commands.messages
+    }
+    alignment = BagAlignment(ROBOT, (16, 16))
+    feed = {
+        "camera/image_raw": alignment.on_image,
+        "joint_states": alignment.on_joint_states,
+        "joint_commands": alignment.on_request,
+        "joint_commands_sent": alignment.on_sent,
+    }
+    for topic, stamp_ns, value in run.robot.recorded:
+        feed[topic](stamp_ns, value)
+    (rows,) = segments(alignment.rows())
+    runtime = PolicyRuntime(feeling_bundle)
+    for row in rows[:-1]:  # the last command led to the last row
+        action = runtime.step(row.image, row.action, row.joint_positions)
+        np.testing.assert_array_equal(ROBOT.desired_positions(action), commands.pop(row.stamp_ns))
+    assert not commands and len(rows) > 15
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(stop_joints, "joint_states_missing"), (stamp_joints_late, "joint_states_stale")]
+)
+def test_a_policy_with_proprioception_stops_without_new_joints(start_run, feeling_bundle, fault, reason):
+    run = start_run(bundle=str(feeling_bundle))
+    run.call("start")
+    run.commands.wait_for(4)
+    fault(run.robot)
+    run.expect_stop(reason)
+    assert follows_policy(run, run.commands.messages)
+    assert_runs_again(run)
+
+
+def test_a_policy_with_proprioception_waits_for_joints(start_run, feeling_bundle):
+    run = start_run(bundle=str(feeling_bundle))
+    run.robot.joints = False
+    run.ros.wait_reason("policy_runner", "idle")
+    run.call("start")
+    run.ros.wait_reason("policy_runner", "waiting")
+    run.wait_pictures(5)
+    assert run.commands.messages == []
+    run.robot.joints = True
+    assert follows_policy(run, run.commands.wait_for(5))
 
 
 def test_one_command_that_the_driver_did_not_send_makes_the_policy_begin_anew(start_run):

@@ -63,6 +63,12 @@ def test_ages_at_the_limits(image_ms: int, joints_ms: int, expected: str | None)
     assert reason(watch_at(NOW - image_ms * MS, NOW - joints_ms * MS)) == expected
 
 
+@pytest.mark.parametrize(("since_ms", "expected"), [(None, None), (0, None), (250, None), (251, "joint_states_stale")])
+def test_pictures_without_their_joints_are_borne_for_a_while(since_ms: int | None, expected: str | None) -> None:
+    trouble = watch_at(NOW).unpaired(NOW, None if since_ms is None else NOW - since_ms * MS)
+    assert (trouble and trouble.reason) == expected
+
+
 def test_a_repeated_stamp_makes_nothing_fresh() -> None:
     watch = watch_at(NOW - 351 * MS)
     watch.on_image(NOW - 351 * MS)

@@ -33,6 +33,13 @@ def test_specs_and_the_end_of_an_episode(name):
     assert timestep.discount == 1.0, "time ran out: that is no terminal state"
 
 
+def test_the_count_of_joints_is_known_before_the_first_picture():
+    env = VisualTask("dclaw_valve3_ccw", 32)
+    count = env.joint_count
+    env.reset(seed=0)
+    assert env.joint_positions.shape == (count,) == (9,) and env.joint_positions.dtype == np.float32
+
+
 def test_the_same_seed_gives_the_same_frames():
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 9)).astype(np.float32)
     first, second, other = (play(vmail_sim.load("dclaw_valve3_ccw", seed=seed), actions) for seed in (4, 4, 5))

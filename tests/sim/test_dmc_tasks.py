@@ -49,6 +49,12 @@ def test_the_same_seed_gives_the_same_frames(name: str) -> None:
     assert not np.array_equal(first, other)
 
 
+def test_there_are_no_joints_to_read() -> None:
+    env = VisualTask("walker_walk", 64)
+    env.reset(seed=0)
+    assert env.joint_count == 0 and env.joint_positions is None
+
+
 def test_an_episode_has_500_steps_and_ends_without_a_terminal_state() -> None:
     env = vmail_sim.load("walker_walk", pixels=None, seed=0)
     assert env.control_timestep() == pytest.approx(0.05)

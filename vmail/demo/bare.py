@@ -25,9 +25,11 @@ class BundlePolicy:
         """Forget the last episode."""
         self._runtime.reset()
 
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """See `ImagePolicy`."""
-        return self._runtime.step(image, previous_action)
+        return self._runtime.step(image, previous_action, joint_positions)
 
 
 class ConstantPolicy:
@@ -39,7 +41,9 @@ class ConstantPolicy:
     def reset(self) -> None:
         """Nothing to forget."""
 
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """See `ImagePolicy`."""
         return self._action
 
@@ -53,7 +57,9 @@ class RandomPolicy:
     def reset(self) -> None:
         """Goes on with its random numbers: every episode has others."""
 
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """See `ImagePolicy`."""
         return self._rng.uniform(-1.0, 1.0, self._size).astype(np.float32)
 

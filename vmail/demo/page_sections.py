@@ -81,12 +81,14 @@ def learning(figures: Figures) -> str:
         return ""
     practice = f", {learned['env_steps']:.0f} steps of practice" if learned["env_steps"] else ""
     updates = f"{learned['updates']:.0f} updates" if learned["updates"] else "training"
-    joints = figures["bundle"]["training"]["config"].get("model", {}).get("joint_scale", 0.0) > 0.0
+    model = figures["bundle"]["training"]["config"].get("model", {})
+    joints = model.get("joint_scale", 0.0) > 0.0
+    acts_on = "pictures and the joint angles" if model.get("proprioception", False) else "pictures alone"
     saw = "pictures, actions and the joint angles that the servos report" if joints else "pictures and actions only"
     return f"""<h2>Learning</h2>
 <figure>{learning_plot(learned, figures["headline"]["expert_radians"])}
 <figcaption>Evaluations in the bare simulator while learning ({updates}{practice}). The policy acts on
-pictures alone. Learning saw {saw}: neither radians nor rewards.</figcaption></figure>"""
+{acts_on}. Learning saw {saw}: neither radians nor rewards.</figcaption></figure>"""
 
 
 def scores(figures: Figures) -> str:

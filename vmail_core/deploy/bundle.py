@@ -1,6 +1,7 @@
 """The bundle: contract 3. A folder with five ONNX graphs, a manifest that hashes them, and a certificate.
 
     encoder.onnx        image uint8 (1, S, S, 3)                         -> embed float32 (1, E)
+                        with proprioception also joint_positions float32 (1, J)
     filter.onnx         deter (1, D), stoch (1, Z), action (1, A), embed -> deter', stoch' (posterior mean)
     policy.onnx         deter, stoch                                     -> action float32 (1, A), tanh of the mean
     decoder.onnx        deter, stoch                                     -> image uint8 (1, S, S, 3)
@@ -50,6 +51,7 @@ class Sizes:
         deter: D, width of the recurrent (deterministic) latent.
         stoch: Z, width of the stochastic latent.
         action: A, number of normalised actions.
+        joints: J, number of joint positions that the encoder takes beside the picture; 0 for pictures alone.
     """
 
     image: int
@@ -57,13 +59,18 @@ class Sizes:
     deter: int
     stoch: int
     action: int
+    joints: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not positive whole numbers."""
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"size {field.name!r} must be a positive whole number, got {value!r}")
+            value, least = getattr(self, field.name), 0 if field.name == "joints" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"size {field.name!r} must be a whole number, at least {least}, got {value!r}")
+
+    def to_dict(self) -> dict[str, int]:
+        """For the manifest. Without proprioception it says nothing of joints, as before there was any."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "joints" or value}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +132,11 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{folder / MANIFEST}: {error}; {_EXPORT_AGAIN}") from error
     if robot.digest() != manifest["robot_digest"] or robot.action_size != sizes.action:
         raise BundleError(f"{folder / MANIFEST}: robot spec, its digest and the action size disagree; {_EXPORT_AGAIN}")
+    if sizes.joints not in (0, len(robot.joint_names)):
+        raise BundleError(
+            f"{folder / MANIFEST}: the policy takes {sizes.joints} joint positions, robot {robot.name!r} has "
+            f"{len(robot.joint_names)}; {_EXPORT_AGAIN}"
+        )
     return Bundle(folder, sizes, robot, manifest["training"], certificate, manifest["digest"])
 
 
@@ -161,7 +173,7 @@ def seal(draft: Bundle) -> Bundle:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "sizes": dataclasses.asdict(draft.sizes),
+        "sizes": draft.sizes.to_dict(),
         "control_rate_hz": draft.robot.control_rate_hz,
         "robot": draft.robot.to_dict(),
         "robot_digest": draft.robot.digest(),

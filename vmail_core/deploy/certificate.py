@@ -50,18 +50,19 @@ def certify(
         The certificate as JSON data.
 
     Raises:
-        ValueError: no episodes, or their pictures or actions do not fit the bundle.
+        ValueError: no episodes, or their pictures, actions or joint positions do not fit the bundle.
         CertificateError: a difference exceeds its tolerance.
     """
-    _check_episodes(episodes, runtime.bundle.sizes)
+    sizes = runtime.bundle.sizes
+    _check_episodes(episodes, sizes)
     policy = FilteringPolicy(model, actor)
     runtime.reset()
     found: dict[str, list[float]] = {name: [] for name in TOLERANCES}
     with _one_thread():
-        for step, (image, taken) in enumerate(itertools.islice(_rows(episodes), steps)):
-            action = policy.act(image, taken)
+        for step, (image, taken, joints) in enumerate(itertools.islice(_rows(episodes), steps)):
+            action = policy.act(image, taken, joints)
             feature = policy.belief.feature
-            found["action"].append(float(np.abs(runtime.step(image, taken) - action).max()))
+            found["action"].append(float(np.abs(runtime.step(image, taken, joints) - action).max()))
             found["likeness"].append(abs(runtime.likeness(action) - _likeness(discriminator, feature, action)))
             if step % PREVIEW_EVERY == 0:
                 found["pixel"].append(float(np.abs(runtime.preview() - _picture(model, feature)).max()))
@@ -70,7 +71,7 @@ def certify(
         "passed": True,
         "steps": steps,
         "differences": {name: _summarise(name, values) for name, values in found.items()},
-        "episodes": [{"sha256": episode_hash(episode), "frames": len(episode)} for episode in episodes],
+        "episodes": [{"sha256": episode_hash(e, bool(sizes.joints)), "frames": len(e)} for e in episodes],
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -82,18 +83,23 @@ def certify(
     }
 
 
-def episode_hash(episode: Episode) -> str:
-    """SHA-256 of an episode's pictures and actions."""
+def episode_hash(episode: Episode, joints: bool) -> str:
+    """SHA-256 of what a policy took from an episode: pictures and actions, and with `joints` the joint positions."""
     digest = hashlib.sha256(np.ascontiguousarray(episode.image).tobytes())
     digest.update(np.ascontiguousarray(episode.action).tobytes())
+    if joints:
+        assert episode.joint_positions is not None
+        digest.update(np.ascontiguousarray(episode.joint_positions).tobytes())
     return digest.hexdigest()
 
 
-def _rows(episodes: Sequence[Episode]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every picture with the action that led to it, without end."""
+def _rows(episodes: Sequence[Episode]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Every picture with the action that led to it and the joint positions at it, if known, without end."""
     for episode in itertools.cycle(episodes):
-        for image, action in zip(episode.image, episode.action, strict=True):
-            yield image.copy(), action.copy()  # an episode's arrays are read-only, which torch warns about
+        for row in range(len(episode)):
+            joints = None if episode.joint_positions is None else episode.joint_positions[row].copy()
+            # Copies, because an episode's arrays are read-only, which torch warns about.
+            yield episode.image[row].copy(), episode.action[row].copy(), joints
 
 
 @contextlib.contextmanager
@@ -138,4 +144,10 @@ def _check_episodes(episodes: Sequence[Episode], sizes: Sizes) -> None:
             raise ValueError(
                 f"episode {number} has pictures {found[0]} and actions {found[1]}, the policy takes {expected[0]} and"
                 f" {expected[1]}; give episodes of the robot and picture size that it was trained on"
+            )
+        known = 0 if episode.joint_positions is None else episode.joint_positions.shape[1]
+        if sizes.joints not in (0, known):
+            raise ValueError(
+                f"episode {number} has {known or 'no'} joint positions, the policy takes {sizes.joints} with every "
+                "picture; give episodes that were recorded with them"
             )

@@ -52,7 +52,7 @@ def export_bundle(
     robot = robot or load_robot("dclaw")
     folder = RunFolder(Path(run))
     config = folder.config()
-    learner = VMAIL(config, robot.action_size)
+    learner = VMAIL(config, robot.action_size, len(robot.joint_names))
     folder.load_networks(learner)
     if episodes is None:
         episodes = folder.practice
@@ -98,6 +98,9 @@ def write_bundle(
     """
     if robot.action_size != model.action_size:
         raise ValueError(f"the policy has {model.action_size} actions, robot {robot.name!r} has {robot.action_size}")
+    joints = len(robot.joint_names)
+    if model.observed_joints not in (0, joints):
+        raise ValueError(f"the policy takes {model.observed_joints} joint positions, robot {robot.name!r} has {joints}")
     model, actor, discriminator = _portable(model), _portable(actor), _portable(discriminator)
     with building(out, overwrite) as folder:
         sizes = write_graphs(model, actor, discriminator, folder)

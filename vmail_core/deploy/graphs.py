@@ -26,10 +26,11 @@ OPSET = 20
 class _Encoder(nn.Module):
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
-        self.encoder = model.encoder
+        self.encoder, self.joint_encoder = model.encoder, model.joint_encoder
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.encoder(preprocess(image))
+    def forward(self, image: Tensor, joint_positions: Tensor | None = None) -> Tensor:
+        seen = self.encoder(preprocess(image))
+        return seen if self.joint_encoder is None else self.joint_encoder(seen, joint_positions)
 
 
 class _Filter(nn.Module):
@@ -82,7 +83,14 @@ def write_graphs(model: WorldModel, actor: Actor, discriminator: Discriminator, 
     """
     rssm = model.rssm
     embed_size = rssm.posterior_embed.in_features
-    sizes = Sizes(model.image_size, embed_size, rssm.deter_size, rssm.stoch_size, model.action_size)
+    sizes = Sizes(
+        image=model.image_size,
+        embed=embed_size,
+        deter=rssm.deter_size,
+        stoch=rssm.stoch_size,
+        action=model.action_size,
+        joints=model.observed_joints,
+    )
     wrappers = {
         "encoder": _Encoder(model),
         "filter": _Filter(model),

@@ -46,23 +46,27 @@ class PolicyRuntime:
         self._stoch = np.zeros((1, sizes.stoch), np.float32)
         self._action = np.zeros((1, sizes.action), np.float32)
 
-    def step(self, image: Array, previous_action: Array) -> Array:
-        """One control period: fold the new picture into the latent and choose an action.
+    def step(self, image: Array, previous_action: Array, joint_positions: Array | None = None) -> Array:
+        """One control period: fold what is observed into the latent and choose an action.
 
         Args:
             image: uint8 (S, S, 3), RGB.
             previous_action: float32 (A,), the action that led to this picture; zeros at the first step.
+            joint_positions: float32 (J,) rad at this picture, in the robot spec's order. Needed where `sizes.joints`
+                says so; a policy of pictures alone leaves them aside.
 
         Returns:
             float32 (A,) in [-1, 1], a fresh array.
 
         Raises:
-            ValueError: wrong shape or dtype, or a previous action that is not finite.
+            ValueError: wrong shape or dtype, a value that is not finite, or joint positions that are missing.
             FloatingPointError: the policy's own output is not finite.
         """
-        image = self._check_image(image)
+        observed = {"image": self._check_image(image)}
+        if self.bundle.sizes.joints:
+            observed["joint_positions"] = self._check_joints(joint_positions)
         taken = self._check_action(previous_action)
-        (embed,) = self._encoder.run(None, {"image": image})
+        (embed,) = self._encoder.run(None, observed)
         latent = {"deter": self._deter, "stoch": self._stoch}
         deter, stoch = self._filter.run(None, {**latent, "action": taken, "embed": embed})
         (action,) = self._policy.run(None, {"deter": deter, "stoch": stoch})
@@ -102,12 +106,16 @@ class PolicyRuntime:
         return np.ascontiguousarray(image)[np.newaxis]
 
     def _check_action(self, action: Array) -> Array:
-        size = self.bundle.sizes.action
-        if action.shape != (size,) or action.dtype != np.float32:
-            raise ValueError(f"action must be float32 ({size},), got {action.dtype} {action.shape}")
-        if not np.isfinite(action).all():
-            raise ValueError(f"action must be finite, got {action}")
-        return np.ascontiguousarray(action)[np.newaxis]
+        return _checked("action", action, self.bundle.sizes.action)
+
+    def _check_joints(self, joints: Array | None) -> Array:
+        size = self.bundle.sizes.joints
+        if joints is None:
+            raise ValueError(
+                f"the policy of {self.bundle.path} takes {size} joint positions with every picture: read them from "
+                "joint_states, or train one without model.proprioception"
+            )
+        return _checked("joint_positions", joints, size)
 
     def _open(self, name: str) -> ort.InferenceSession:
         path = self.bundle.graph(name)
@@ -123,11 +131,12 @@ def graph_shapes(sizes: Sizes) -> dict[str, tuple[Shapes, Shapes]]:
     """Input and output shapes of each graph by name: the bundle contract, for the exporter and the runtime."""
     image: Shapes = {"image": (1, sizes.image, sizes.image, 3)}
     embed: Shapes = {"embed": (1, sizes.embed)}
+    joints: Shapes = {"joint_positions": (1, sizes.joints)} if sizes.joints else {}
     latent: Shapes = {"deter": (1, sizes.deter), "stoch": (1, sizes.stoch)}
     action: Shapes = {"action": (1, sizes.action)}
     next_latent: Shapes = {"next_deter": (1, sizes.deter), "next_stoch": (1, sizes.stoch)}
     return {
-        "encoder": (image, embed),
+        "encoder": ({**image, **joints}, embed),
         "filter": ({**latent, **action, **embed}, next_latent),
         "policy": (latent, action),
         "decoder": (latent, image),
@@ -147,6 +156,15 @@ def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",
         return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises its own classes, which share no public base
         raise BundleError(f"{path}: onnxruntime {ort.__version__} cannot open it: {error}") from error
+
+
+def _checked(name: str, values: Array, size: int) -> Array:
+    """Values (size,) float32 as a batch of one."""
+    if values.shape != (size,) or values.dtype != np.float32:
+        raise ValueError(f"{name} must be float32 ({size},), got {values.dtype} {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got {values}")
+    return np.ascontiguousarray(values)[np.newaxis]
 
 
 def _check_providers(providers: Sequence[str]) -> tuple[str, ...]:

@@ -110,13 +110,19 @@ def segments(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 class _Alignment:
-    """What both share: joint history, commands, and how a frame becomes a row."""
+    """What both share: joint history, commands, and how a frame becomes a row.
+
+    Attributes:
+        unpaired_since_ns: stamp of the first of those frames, up to the last one, for which no joint state was new
+            enough; None when the last frame had its joints.
+    """
 
     def __init__(self, robot: RobotSpec, image_size: tuple[int, int] | None = None) -> None:
         """Align for `robot`; frames are resized to `image_size` (height, width), by default the spec's camera's."""
         self.robot = robot
         self.image_size = image_size or (robot.camera_height, robot.camera_width)
         self.ticker = Ticker(robot.control_rate_hz)
+        self.unpaired_since_ns: int | None = None
         self._order = 0
         self._joints: collections.deque[_Message] = collections.deque()
         self._requests: dict[int, np.ndarray] = {}
@@ -157,12 +163,13 @@ class _Alignment:
         if not self.ticker.see(stamp_ns):
             return None
         before = next((joints for joints in reversed(self._joints) if joints.stamp_ns <= stamp_ns), None)
-        if before is None:
-            self.counts["no joint state before the frame"] += 1
+        if before is None or stamp_ns - before.stamp_ns > self.ticker.period_ns:
+            late = "no joint state before the frame" if before is None else "joint state older than a control period"
+            self.counts[late] += 1
+            if self.unpaired_since_ns is None:
+                self.unpaired_since_ns = stamp_ns
             return None
-        if stamp_ns - before.stamp_ns > self.ticker.period_ns:
-            self.counts["joint state older than a control period"] += 1
-            return None
+        self.unpaired_since_ns = None
         return _Frame(self._order, stamp_ns, self.ticker.tolerance_ns(), image, before.positions)
 
     def _row(self, frame: _Frame) -> Row:

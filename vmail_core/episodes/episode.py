@@ -19,7 +19,8 @@ class Episode:
         image: (T, H, W, 3) uint8, RGB.
         action: (T, A) float32, normalised to [-1, 1]; row 0 is zero, for nothing led to the first frame.
         time: (T,) float64 s, the frames' own stamps, strictly increasing.
-        joint_positions: (T, A) float32 rad, the joints at each frame; None when they were not recorded.
+        joint_positions: (T, J) float32 rad, the joints at each frame, of which there may be more or fewer than actions;
+            None when they were not recorded.
         reward: (T,) float32, the reward that came with frame t; None for demonstrations without one.
         provenance: JSON data: source, bag hash, robot digest, task, operator, simulator version.
 
@@ -41,7 +42,7 @@ class Episode:
         _check("action", self.action, np.float32, (steps, None))
         _check("time", self.time, np.float64, (steps,))
         if self.joint_positions is not None:
-            _check("joint_positions", self.joint_positions, np.float32, self.action.shape)
+            _check("joint_positions", self.joint_positions, np.float32, (steps, None))
         if self.reward is not None:
             _check("reward", self.reward, np.float32, (steps,))
         _check_values(self)

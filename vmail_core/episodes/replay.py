@@ -26,15 +26,15 @@ class Rows(Protocol):
 
     @property
     def joint_positions(self) -> np.ndarray | None:
-        """Joint angles (T, A) float32 rad, where they were recorded."""
+        """Joint angles (T, J) float32 rad, where they were recorded."""
         ...
 
 
 class Chunks(NamedTuple):
     """A batch of pieces of episodes, time-major.
 
-    Images (L, count, S, S, 3) uint8, actions (L, count, A) float32 and joint angles (L, count, A) float32 rad, None if
-    any of the episodes has none.
+    Images (L, count, S, S, 3) uint8, actions (L, count, A) float32 and joint angles (L, count, J) float32 rad, None if
+    any of the episodes has none or another number of them.
     """
 
     image: np.ndarray
@@ -86,8 +86,15 @@ class Replay:
             images.append(episode.image[rows])
             actions.append(episode.action[rows])
             joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
-        known = [part for part in joints if part is not None]
-        return Chunks(np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if len(known) == count else None)
+        known = _all_or_none(joints)
+        return Chunks(np.stack(images, 1), np.stack(actions, 1), None if known is None else np.stack(known, 1))
+
+
+def _all_or_none(joints: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
+    """The joint angles of every part, where all have them and as many; a run that learns from them has seen to that."""
+    known = [part for part in joints if part is not None]
+    alike = len(known) == len(joints) and len({part.shape[-1] for part in known}) == 1
+    return known if alike else None
 
 
 def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rng: np.random.Generator) -> Chunks:
@@ -98,9 +105,8 @@ def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rn
     if len(practice) == 0:
         return demos.sample(count, rng)
     expert, own = demos.sample(demo_count, rng), practice.sample(count - demo_count, rng)
-    joints = None
-    if expert.joint_positions is not None and own.joint_positions is not None:
-        joints = np.concatenate([expert.joint_positions, own.joint_positions], 1)
+    known = _all_or_none([expert.joint_positions, own.joint_positions])
+    joints = None if known is None else np.concatenate(known, 1)
     return Chunks(np.concatenate([expert.image, own.image], 1), np.concatenate([expert.action, own.action], 1), joints)
 
 

@@ -27,15 +27,21 @@ class FilteringPolicy:
         self.belief = self._model.rssm.initial(1)
 
     @torch.no_grad()
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
-        """Update the belief with the picture and choose an action; see `ImagePolicy`."""
-        device = self.belief.deter.device
-        action = torch.from_numpy(np.ascontiguousarray(previous_action))[None].to(device)
-        picture = torch.from_numpy(np.ascontiguousarray(image))[None].to(device)
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Update the belief with what is observed and choose an action; see `ImagePolicy`."""
+        joints = None if joint_positions is None else self._tensor(joint_positions)
         practising = self._exploration is not None
-        self.belief = self._model.filter_image(self.belief, action, picture, sample=practising)
+        self.belief = self._model.filter_image(
+            self.belief, self._tensor(previous_action), self._tensor(image), joints, sample=practising
+        )
         feature = self.belief.feature
         chosen = (self._actor(feature) if practising else self._actor.mode(feature))[0].cpu().numpy()
         if self._exploration:
             chosen = chosen + self._rng.normal(0.0, self._exploration, chosen.shape)
         return np.clip(chosen, -1.0, 1.0).astype(np.float32)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        """As a batch of one, where the networks live."""
+        return torch.from_numpy(np.ascontiguousarray(array))[None].to(self.belief.deter.device)

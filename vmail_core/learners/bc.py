@@ -58,7 +58,9 @@ class PixelPolicy(nn.Module):
         self._recent = []
 
     @torch.no_grad()
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
         """Action (A,) for a picture (S, S, 3); at the start the first frame stands in for those before it."""
         frame = preprocess(torch.from_numpy(np.ascontiguousarray(image)))
         self._recent = [*(self._recent or [frame] * self.config.frames), frame][-self.config.frames :]

@@ -14,12 +14,13 @@ class VisualEnv(Protocol):
     """An environment with pictures; `vmail_sim.visual.VisualTask` is one."""
 
     action_size: int
+    joint_count: int  # J, 0 where there are no joints to read
     control_period: float
     main_score: str
 
     @property
     def joint_positions(self) -> np.ndarray | None:
-        """Joint angles (A,) float32 rad at the last picture, where there are any. Acting never sees them."""
+        """Joint angles (J,) float32 rad at the last picture, where there are any."""
         ...
 
     def reset(self, seed: int) -> np.ndarray:
@@ -40,14 +41,26 @@ class VisualEnv(Protocol):
 
 
 class ImagePolicy(Protocol):
-    """A policy with memory that acts on pictures."""
+    """A policy with memory that acts on pictures, and on joint angles if it observes them."""
 
     def reset(self) -> None:
         """Forget the last episode."""
         ...
 
-    def act(self, image: np.ndarray, previous_action: np.ndarray) -> np.ndarray:
-        """(S, S, 3) uint8 and the action (A,) that led to it, to the next action (A,) float32 in [-1, 1]."""
+    def act(
+        self, image: np.ndarray, previous_action: np.ndarray, joint_positions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Choose the next action.
+
+        Args:
+            image: (S, S, 3) uint8.
+            previous_action: (A,) float32, the one that led to the picture.
+            joint_positions: (J,) float32 rad at the picture, where the environment has them. A policy that observes
+                them raises ValueError when they are missing, and others leave them alone.
+
+        Returns:
+            (A,) float32 in [-1, 1].
+        """
         ...
 
 
@@ -69,7 +82,7 @@ def rollout(
     while not last:
         if watch is not None:
             watch(env)
-        action = policy.act(images[-1], actions[-1]).astype(np.float32)
+        action = policy.act(images[-1], actions[-1], joints[-1]).astype(np.float32)
         step = env.step(action)
         images.append(step.image)
         actions.append(action)

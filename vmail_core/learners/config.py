@@ -32,9 +32,20 @@ class Model:
     kl_scale: float = 1.0
     kl_balance: float | None = None  # share of the KL's gradient that trains the prior; None: plain KL
     pixel_scale: float = 1.0  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
-    joint_scale: float = 0.0  # weight of reconstructing recorded joint angles too; acting still takes pictures alone
+    joint_scale: float = 0.0  # weight of reconstructing joint angles too; 1 is a unit-variance Gaussian
+    proprioception: bool = False  # joint angles are observed beside pictures, also when acting
     decode_fraction: float = 1.0  # of a batch's frames that are reconstructed at each update, chosen at random
     learning_rate: float = 6e-4
+
+    def __post_init__(self) -> None:
+        """Refuse weights that contradict what is observed."""
+        if self.joint_scale < 0.0:
+            raise ValueError(f"model.joint_scale is the weight of an error and cannot be {self.joint_scale}")
+        if self.proprioception and not self.joint_scale:
+            raise ValueError(
+                "model.proprioception makes joint angles an observation, and Eq. 7 reconstructs what is observed: set "
+                "model.joint_scale above 0 (1 is a unit-variance Gaussian)"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,12 +18,20 @@ def demo_name(demo: Episode) -> str:
     return f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}"
 
 
-def usable(demos: Sequence[Episode], config: Config, action_size: int) -> tuple[list[Episode], list[str]]:
+def usable(
+    demos: Sequence[Episode], config: Config, action_size: int, joint_count: int
+) -> tuple[list[Episode], list[str]]:
     """The demonstrations that chunks can be cut from, and what is to be said of those that are too short for that.
+
+    Args:
+        demos: what was given.
+        config: the run's choices.
+        action_size: A of the task.
+        joint_count: J of the task, 0 where it has no joints to read.
 
     Raises:
         ValueError: one has other actions or belongs to another task, its pictures are too small, it lacks joint angles
-            that the config wants, or all are too short; the message names it.
+            that the config wants or has others, or all are too short; the message names it.
     """
     for demo in demos:
         name, task, size = demo_name(demo), demo.provenance.get("task"), config.model.image_size
@@ -38,8 +46,8 @@ def usable(demos: Sequence[Episode], config: Config, action_size: int) -> tuple[
                 f"demonstration {name} has pictures of {min(demo.image.shape[1:3])} px, model.image_size={size} needs "
                 "as many: choose a smaller size, or record with a larger camera"
             )
-        if config.model.joint_scale and demo.joint_positions is None:
-            raise ValueError(f"demonstration {name} has no joint angles: learn without them, model.joint_scale=0")
+        if config.model.joint_scale:
+            _check_joints(demo, config, joint_count)
     needed = config.train.length
     short = [f"{demo_name(demo)} has {len(demo)} rows" for demo in demos if len(demo) < needed]
     kept = [demo for demo in demos if len(demo) >= needed]
@@ -48,3 +56,14 @@ def usable(demos: Sequence[Episode], config: Config, action_size: int) -> tuple[
             f"chunks need {needed} rows, but {'; '.join(short)}: lower train.length, or record longer takes"
         )
     return kept, [f"left out: {what}, chunks need {needed}" for what in short]
+
+
+def _check_joints(demo: Episode, config: Config, joint_count: int) -> None:
+    """Refuse a demonstration without the task's joint angles."""
+    name, found = demo_name(demo), 0 if demo.joint_positions is None else demo.joint_positions.shape[1]
+    if found and found == joint_count:
+        return
+    wanted = "model.proprioception" if config.model.proprioception else "model.joint_scale"
+    without = "model.joint_scale=0" + (" and model.proprioception=false" if config.model.proprioception else "")
+    has = f"has {found} joint angles, {config.task} has {joint_count}" if found else "has no joint angles"
+    raise ValueError(f"demonstration {name} {has}; {wanted} wants them: learn without them, {without}")

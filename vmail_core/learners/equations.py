@@ -26,13 +26,13 @@ def eq7_model_loss(
         pixels: (L, B, 3, S, S) in [-0.5, 0.5].
         action: (L, B, A); action[t] led to pixels[t].
         config: weights of the terms.
-        joints: (L, B, A) rad, reconstructed as well with `joint_scale`: part of what was observed, though not of what
-            the belief is drawn from.
+        joints: (L, B, J) rad, reconstructed as well with `joint_scale`: part of what was observed, though not of what
+            the belief is drawn from, unless `proprioception` says so.
 
     Returns:
         The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
     """
-    embed = model.embed(pixels)
+    embed = model.embed(pixels, joints)
     beliefs, (prior_mean, prior_std) = model.rssm.observe(embed, action)
     shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
     if config.decode_fraction < 1.0:

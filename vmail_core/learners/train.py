@@ -67,7 +67,7 @@ class Trainer:
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
-        demos, self.left_out = usable(demos, config, env.action_size)
+        demos, self.left_out = usable(demos, config, env.action_size, env.joint_count)
         self.config, self.env, self.report = config, env, report
         self.progress = Progress()
         self.stage = "learning"  # what it does now, for a display: learning, practising, evaluating or saving
@@ -81,7 +81,7 @@ class Trainer:
         self.practice = Replay(config.train.length, config.train.capacity, config.train.from_start)
         for demo in demos:
             self.demos.add(at_size(demo, config.model.image_size))
-        self.learner = VMAIL(config, env.action_size)
+        self.learner = VMAIL(config, env.action_size, env.joint_count)
         self.expert_score = expert_score(demos, env.main_score)
         self._resume_or_begin(demos)
 

@@ -24,11 +24,26 @@ from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, 
 class VMAIL(nn.Module):
     """World model, discriminator, actor and critic with their optimisers."""
 
-    def __init__(self, config: Config, action_size: int, device: str = "cpu") -> None:
-        """Build all networks from `config` on `device`."""
+    def __init__(self, config: Config, action_size: int, joint_count: int = 0, device: str = "cpu") -> None:
+        """Build all networks.
+
+        Args:
+            config: all choices.
+            action_size: A.
+            joint_count: J, joint angles that the robot reports; needed with `model.joint_scale`, else of no concern.
+            device: where they live.
+
+        Raises:
+            ValueError: the config wants joint angles and there are none.
+        """
         super().__init__()
         self.config, self.action_size = config, action_size
         m, d, p = config.model, config.discriminator, config.policy
+        if m.joint_scale and joint_count < 1:
+            raise ValueError(
+                f"model.joint_scale={m.joint_scale} wants joint angles, and {config.task} has none: learn without "
+                "them, model.joint_scale=0 and model.proprioception=false"
+            )
         self.model = WorldModel(
             m.image_size,
             action_size,
@@ -39,7 +54,8 @@ class VMAIL(nn.Module):
             m.min_std,
             m.norm,
             m.vision,
-            predict_joints=m.joint_scale > 0.0,
+            predicted_joints=joint_count if m.joint_scale else 0,
+            observed_joints=joint_count if m.proprioception else 0,
         )
         size = self.model.feature_size
         self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
@@ -93,7 +109,7 @@ class VMAIL(nn.Module):
             action: (L, B, A) float32; action[t] led to image[t].
             demo_count: how many of the B chunks the expert made.
             share: of Eq. 8's weight `policy.imitation`; 0 leaves Eq. 6 and Eq. 8 out, and the policy copies the expert.
-            joint_positions: (L, B, A) float32 rad at each image; needed with `model.joint_scale`.
+            joint_positions: (L, B, J) float32 rad at each image; needed with `model.joint_scale`.
 
         Returns:
             Named scalars.

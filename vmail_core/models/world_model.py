@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vmail_core.models.mlp import mlp
+from vmail_core.models.proprioception import JointEncoder
 from vmail_core.models.rssm import RSSM, Latent
 from vmail_core.models.vision import make_vision, preprocess
 
@@ -24,33 +25,51 @@ class WorldModel(nn.Module):
         min_std: float,
         norm: bool,
         vision: str = "dreamer",
-        predict_joints: bool = False,
+        predicted_joints: int = 0,
+        observed_joints: int = 0,
     ) -> None:
         """Build the three parts with matching sizes.
 
-        `predict_joints` adds a head that tells joint angles (..., A) in rad, which only shapes the belief in learning.
+        `predicted_joints` adds a head that tells so many joint angles in rad from a latent, for learning.
+        `observed_joints` makes so many joint angles an observation, beside the picture, that the belief is drawn from.
         """
         super().__init__()
-        self.image_size, self.action_size = image_size, action_size
+        self.image_size, self.action_size, self.observed_joints = image_size, action_size, observed_joints
         self.encoder, embed_size, make_decoder = make_vision(vision, image_size, depth)
+        self.joint_encoder = JointEncoder(observed_joints, hidden) if observed_joints else None
+        if self.joint_encoder is not None:
+            embed_size += self.joint_encoder.embed_size
         self.rssm = RSSM(action_size, embed_size, deter, stoch, hidden, min_std, norm)
         self.decoder = make_decoder(self.rssm.feature_size)
-        self.joint_head = mlp(self.rssm.feature_size, hidden, 1, action_size) if predict_joints else None
+        self.joint_head = mlp(self.rssm.feature_size, hidden, 1, predicted_joints) if predicted_joints else None
 
     @property
     def feature_size(self) -> int:
         """Length of a latent's feature."""
         return self.rssm.feature_size
 
-    def embed(self, pixels: Tensor) -> Tensor:
-        """Preprocessed images (L, B, 3, S, S) to embeddings (L, B, E)."""
-        return self.encoder(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+    def embed(self, pixels: Tensor, joints: Tensor | None = None) -> Tensor:
+        """Preprocessed images (L, B, 3, S, S), and joint angles (L, B, J) rad if observed, to embeddings (L, B, E)."""
+        return self._with_joints(self.encoder(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]), joints)
+
+    def _with_joints(self, seen: Tensor, joints: Tensor | None) -> Tensor:
+        if self.joint_encoder is None:
+            return seen
+        if joints is None:
+            raise ValueError("this model's belief is drawn from joint positions too: give them with every picture")
+        return self.joint_encoder(seen, joints)
 
     def decode(self, feature: Tensor) -> Tensor:
         """Features (L, B, F) to image means (L, B, 3, S, S)."""
         return self.decoder(feature.flatten(0, 1)).unflatten(0, feature.shape[:2])
 
     @torch.no_grad()
-    def filter_image(self, previous: Latent, action: Tensor, image: Tensor, sample: bool = False) -> Latent:
-        """One belief update for acting: `action` (B, A) led to `image` (B, S, S, 3) uint8."""
-        return self.rssm.filter_step(previous, action, self.encoder(preprocess(image)), sample)
+    def filter_image(
+        self, previous: Latent, action: Tensor, image: Tensor, joints: Tensor | None = None, sample: bool = False
+    ) -> Latent:
+        """One belief update for acting: `action` (B, A) led to `image` (B, S, S, 3) uint8, `joints` (B, J) if observed.
+
+        Raises ValueError where joints are observed and not given; where they are not, they change nothing.
+        """
+        embed = self._with_joints(self.encoder(preprocess(image)), joints)
+        return self.rssm.filter_step(previous, action, embed, sample)

@@ -4,6 +4,9 @@ Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`.
 Publishes: `joint_commands`, one point at each tick, stamped with the picture that it was computed from.
 Serves: `~/start` and `~/stop` (Trigger). A start empties the policy's memory and begins a run, as an episode begins.
 
+What a policy observes is one row of the alignment that `vmail import` uses too: a picture, the joint positions at it,
+and the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
+
 The runner never commands from an old, frozen or missing input: it stops, names the reason on /diagnostics, and waits
 for the next `~/start`; the driver then holds. A bundle that is damaged or made for another robot is refused.
 """
@@ -74,7 +77,10 @@ class PolicyRunner(ManagedNode):
         self._size = (bundle.sizes.image, bundle.sizes.image)
         self._warm_up()
         self._begin_run()
-        self._diagnostics.report(diagnostics.OK, "idle", "call ~/start to begin a run", bundle=bundle.digest[:12])
+        observes = "pictures and joint positions" if bundle.sizes.joints else "pictures"
+        self._diagnostics.report(
+            diagnostics.OK, "idle", "call ~/start to begin a run", bundle=bundle.digest[:12], observes=observes
+        )
 
     def activate(self) -> None:
         """Listen, offer the services, and begin a run if so asked."""
@@ -105,9 +111,10 @@ class PolicyRunner(ManagedNode):
     def _warm_up(self) -> None:
         """The first steps of an ONNX session are slow: take them before they count."""
         picture, action = np.zeros((*self._size, 3), np.uint8), np.zeros(self._robot.action_size, np.float32)
+        joints = self._robot.rest.astype(np.float32)
         try:
             for _ in range(5):
-                self._runtime.step(picture, action)
+                self._runtime.step(picture, action, joints)
         except FloatingPointError as error:
             raise NodeError(f"{self._runtime.bundle.path}: {error}; export it again from a healthy run") from error
 
@@ -169,11 +176,14 @@ class PolicyRunner(ManagedNode):
         except ValueError as error:
             self._refuse("image_invalid", error)
             return
-        if row is not None:
+        unpaired = self._watch.unpaired(stamp_ns, self._alignment.unpaired_since_ns)
+        if unpaired is not None:
+            self._stop(diagnostics.ERROR, *unpaired)
+        elif row is not None:
             self._tick(row)
 
     def _tick(self, row: Row) -> None:
-        """One control period: picture and last action in, a command out."""
+        """One control period: picture, joint positions and last action in, a command out."""
         if row.first:
             if not self._may_begin(row):
                 return
@@ -187,7 +197,7 @@ class PolicyRunner(ManagedNode):
             return
         began = time.perf_counter()
         try:
-            action = self._runtime.step(row.image, row.action)
+            action = self._runtime.step(row.image, row.action, row.joint_positions)
         except FloatingPointError as error:
             self._stop(diagnostics.ERROR, "action_not_finite", f"{error}; export the bundle again from a healthy run")
             return

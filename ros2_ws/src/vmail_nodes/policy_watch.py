@@ -23,7 +23,8 @@ class Limits:
 
     Attributes:
         image_age_s: age of the newest picture, from its stamp.
-        joint_states_age_s: age of the newest joint state, from its stamp.
+        joint_states_age_s: age of the newest joint state, from its stamp; and for so long pictures may come without
+            a joint state that is new enough to go with them.
         freeze_frames: this many identical pictures in a row are a frozen camera ...
         freeze_travel_rad: ... when a joint has meanwhile moved so far. Both, because a picture of a still scene without
             sensor noise, as a simulator renders it, is rightly identical.
@@ -71,6 +72,17 @@ class PolicyWatch:
         if self.joints_ns is None or self._joints_trouble(now_ns):
             topics.append("joint_states")
         return topics
+
+    def unpaired(self, stamp_ns: int, since_ns: int | None) -> Trouble | None:
+        """Take a picture's stamp and `LiveAlignment.unpaired_since_ns`: has it lasted too long?"""
+        lasted = 0.0 if since_ns is None else (stamp_ns - since_ns) / NS_PER_S
+        if lasted <= self._limits.joint_states_age_s:
+            return None
+        return Trouble(
+            "joint_states_stale",
+            f"for {lasted:.2f} s no joint state was stamped within a control period before its picture; "
+            "see the driver's diagnostics, and synchronise the clocks",
+        )
 
     def frozen(self, picture: np.ndarray, joints: np.ndarray) -> Trouble | None:
         """Take a tick's picture (H, W, 3) and joints (N,) rad: does the picture stand still while joints move?"""

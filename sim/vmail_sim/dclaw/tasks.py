@@ -141,6 +141,11 @@ class ClawEnvironment(control.Environment):
         """See `World`."""
         return self.task.main_score
 
+    @property
+    def joint_count(self) -> int:
+        """See `World`."""
+        return len(self.task.robot.joint_names)
+
     def reseed(self, seed: int) -> None:
         """See `World`."""
         self.task.reseed(seed)

@@ -25,6 +25,7 @@ class SuiteTask(dm_env.Environment):
     """A task of the suite as the paper has it: one camera, every action taken twice, 500 steps an episode."""
 
     main_score = "return"
+    joint_count = 0  # what a policy sees of these bodies is the picture alone, as in the paper
 
     def __init__(
         self, domain: str, task: str, pixels: int | None = 64, seed: int | None = None, look: Look = "plain"

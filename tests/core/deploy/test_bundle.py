@@ -29,7 +29,7 @@ def flip_byte(path: Path, position: int) -> None:
 def test_loads_what_was_written(bundle_folder, robot):
     bundle = load_bundle(bundle_folder)
     assert bundle.robot.digest() == robot.digest()
-    assert dataclasses.astuple(bundle.sizes)[2:] == (32, 8, 9)
+    assert dataclasses.astuple(bundle.sizes)[2:] == (32, 8, 9, 0)
     assert bundle.training["demos"] == ["demo_0", "demo_1"]
     assert bundle.training["config"]["model"]["depth"] == 4
     assert sorted(p.name for p in bundle_folder.iterdir()) == sorted(FILES)

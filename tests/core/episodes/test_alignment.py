@@ -154,6 +154,18 @@ def test_frames_without_joint_states_are_no_ticks():
     assert alignment.counts["joint state older than a control period"] >= 5
 
 
+def test_frames_without_joints_are_counted_from_the_first_of_them():
+    frames = stamps(make_take(ticks=10), IMAGE)
+    lost = (frames[3], frames[6] - 30_000_000)
+    alignment, since = LiveAlignment(ROBOT, (16, 16)), {}
+    for message in make_take(ticks=10):
+        if message.topic != JOINTS or not lost[0] - 110_000_000 < message.stamp_ns < lost[1]:
+            feed(alignment, [message])
+        if message.topic == IMAGE:
+            since[message.stamp_ns] = alignment.unpaired_since_ns
+    assert [since[stamp] for stamp in frames[:7]] == [None, None, None, frames[3], frames[3], frames[3], None]
+
+
 def test_only_commanded_frames_are_ticks_of_a_bag():
     # Ten seconds of camera before, and after, two seconds of commands.
     late = START_NS + 10_000_000_000

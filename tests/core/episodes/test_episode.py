@@ -18,6 +18,12 @@ def test_joints_and_reward_may_be_missing():
     assert set(episode.arrays()) == {"image", "action", "time"}
 
 
+@pytest.mark.parametrize("count", [1, 24])
+def test_there_may_be_more_or_fewer_joints_than_actions(count):
+    joints = np.zeros((4, count), np.float32)
+    assert Episode(**arrays() | {"joint_positions": joints}).joint_positions.shape == (4, count)
+
+
 def changed(name: str, row: int, value: float) -> dict:
     fields = arrays()
     fields[name][row] = value
@@ -34,7 +40,7 @@ def changed(name: str, row: int, value: float) -> dict:
         (arrays() | {"action": np.zeros((4, 9))}, "action must be float32"),
         (arrays() | {"action": np.zeros((3, 9), np.float32)}, "action must be"),
         (arrays() | {"time": np.arange(4, dtype=np.float32)}, "time must be float64"),
-        (arrays() | {"joint_positions": np.zeros((4, 8), np.float32)}, r"joint_positions must be float32 \(4, 9\)"),
+        (arrays() | {"joint_positions": np.zeros((3, 9), np.float32)}, r"joint_positions must be float32 \(4, \?\)"),
         (arrays() | {"reward": np.zeros((4, 1), np.float32)}, "reward must be"),
         (changed("action", 0, 0.1), "row 0 must be zero"),
         (changed("action", 2, 1.1), r"action row 2 lies outside"),

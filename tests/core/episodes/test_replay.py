@@ -6,27 +6,36 @@ from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.replay import Replay, joint_batch
 
 
-def episode(first: int, joints: bool) -> Episode:
+def episode(first: int, joints: int) -> Episode:
     rows = np.arange(first, first + 10)
     image = np.broadcast_to(rows[:, None, None, None], (10, 4, 4, 3)).astype(np.uint8)
     action = np.zeros((10, 2), np.float32)
-    positions = np.stack([rows, rows], 1).astype(np.float32) if joints else None
+    positions = np.stack([rows] * joints, 1).astype(np.float32) if joints else None
     return Episode(image, action, np.arange(10.0), positions)
 
 
-def replay(first: int, joints: bool) -> Replay:
+def replay(first: int, joints: int) -> Replay:
     buffer = Replay(length=4)
     buffer.add(episode(first, joints))
     return buffer
 
 
 def test_joint_angles_belong_to_their_pictures():
-    chunks = joint_batch(replay(0, True), replay(100, True), 6, 2, np.random.default_rng(0))
-    assert chunks.image.shape == (4, 6, 4, 4, 3) and chunks.joint_positions.shape == (4, 6, 2)
+    chunks = joint_batch(replay(0, 3), replay(100, 3), 6, 2, np.random.default_rng(0))
+    assert chunks.image.shape == (4, 6, 4, 4, 3) and chunks.joint_positions.shape == (4, 6, 3)
     np.testing.assert_array_equal(chunks.joint_positions[..., 0], chunks.image[..., 0, 0, 0])
     assert (chunks.image[:, :2] < 100).all() and (chunks.image[:, 2:] >= 100).all()
 
 
 def test_one_side_without_joint_angles_leaves_the_batch_without():
-    chunks = joint_batch(replay(0, True), replay(100, False), 6, 2, np.random.default_rng(0))
+    chunks = joint_batch(replay(0, 2), replay(100, 0), 6, 2, np.random.default_rng(0))
     assert chunks.joint_positions is None
+
+
+def test_episodes_with_other_joints_leave_the_batch_without():
+    """Only who learns without joint angles gets as far as this: `demonstrations.usable` refuses the others."""
+    mixed = replay(0, 3)
+    mixed.add(episode(50, 4))
+    rng = np.random.default_rng(0)
+    assert mixed.sample(20, rng).joint_positions is None
+    assert joint_batch(replay(0, 3), replay(100, 4), 6, 2, rng).joint_positions is None

@@ -21,6 +21,12 @@ def test_an_episode_comes_back_as_it_was_written(tmp_path):
         assert again.arrays()[name].dtype == array.dtype
 
 
+def test_more_joints_than_actions_come_back(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(4, 24)).astype(np.float32)
+    path = write_episode(tmp_path, Episode(**arrays() | {"joint_positions": joints}), "hand")
+    np.testing.assert_array_equal(read_episode(path).joint_positions, joints)
+
+
 def test_what_was_not_recorded_stays_none(tmp_path):
     path = write_episode(tmp_path, Episode(**arrays() | {"reward": None, "joint_positions": None}), "a")
     assert read_episode(path).reward is None

@@ -44,6 +44,20 @@ def test_a_value_of_the_wrong_type_is_named():
         config_from_dict({"policy": {"reward": "money"}})
 
 
+def test_proprioception_without_reconstruction_is_refused():
+    with pytest.raises(ValueError, match=r"model\.proprioception .*set model\.joint_scale above 0"):
+        load_config("debug", {"model.proprioception": True})
+    with pytest.raises(ValueError, match=r"model\.joint_scale .*cannot be -1"):
+        load_config("debug", {"model.joint_scale": -1.0})
+    assert load_config("fast/dclaw_cpu", {"model.proprioception": True}).model.joint_scale == 500.0
+
+
+def test_proprioception_is_asked_for():
+    presets = {path.stem: load_config(path).model.proprioception for path in PRESETS.rglob("*.yaml")}
+    assert [name for name, wanted in presets.items() if wanted] == ["baoding"]
+    assert config_from_dict({"model": {"depth": 3}}).model.proprioception is False, "as in the run folders of before"
+
+
 @pytest.mark.parametrize("section", [Model, Discriminator, Policy, Train])
 def test_every_choice_is_read_somewhere(section):
     """A choice that nothing reads changes nothing, and looks as if it did."""

@@ -10,18 +10,22 @@ from vmail_core.learners.config import load_config
 from vmail_core.learners.demonstrations import demo_name, usable
 
 
-def demo(rows: int = 9, actions: int = 2, pixels: int = 32, **notes: object) -> Episode:
+def demo(rows: int = 9, actions: int = 2, pixels: int = 32, joints: int = 0, **notes: object) -> Episode:
     image, action = np.zeros((rows, pixels, pixels, 3), np.uint8), np.zeros((rows, actions), np.float32)
-    return Episode(image, action, np.arange(float(rows)), provenance=notes)
+    angles = np.zeros((rows, joints), np.float32) if joints else None
+    return Episode(image, action, np.arange(float(rows)), angles, provenance=notes)
+
+
+PROPRIOCEPTION = {"model.proprioception": True, "model.joint_scale": 1.0}
 
 
 def test_what_is_too_short_for_a_chunk_is_left_out_by_name() -> None:
     config, whole = load_config("debug"), demo()
-    kept, remarks = usable([demo(rows=5, bag="take_0003"), whole], config, 2)
+    kept, remarks = usable([demo(rows=5, bag="take_0003"), whole], config, 2, 0)
     assert kept == [whole]
     assert remarks == ["left out: take_0003 has 5 rows, chunks need 6"]
     with pytest.raises(ValueError, match=r"chunks need 6 rows, but take_0003 has 5 rows: lower train\.length"):
-        usable([demo(rows=5, bag="take_0003")], config, 2)
+        usable([demo(rows=5, bag="take_0003")], config, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -31,11 +35,32 @@ def test_what_is_too_short_for_a_chunk_is_left_out_by_name() -> None:
         (demo(task="walker_walk", bag="odd"), {}, "odd shows walker_walk, not dclaw_valve3_ccw: set task=walker_walk"),
         (demo(bag="small"), {"model.image_size": 64}, r"small has pictures of 32 px, model\.image_size=64 needs"),
         (demo(bag="blind"), {"model.joint_scale": 1.0}, r"has no joint angles.*model\.joint_scale=0"),
+        (
+            demo(bag="blind"),
+            PROPRIOCEPTION,
+            r"blind has no joint angles; model\.proprioception wants.*_scale=0 and model",
+        ),
+        (
+            demo(joints=9, bag="claw"),
+            PROPRIOCEPTION,
+            "claw has 9 joint angles, dclaw_valve3_ccw has 24; model.proprioc",
+        ),
+        (demo(joints=9, bag="claw"), {"model.joint_scale": 1.0}, "claw has 9 joint angles, dclaw_valve3_ccw has 24"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(given: Episode, settings: dict, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        usable([given], load_config("debug", settings), 2)
+        usable([given], load_config("debug", settings), 2, joint_count=24)
+
+
+def test_more_joints_than_actions_are_learned_from_where_the_task_has_as_many() -> None:
+    hand = demo(actions=2, joints=24)
+    assert usable([hand], load_config("debug", PROPRIOCEPTION), 2, joint_count=24)[0] == [hand]
+
+
+def test_joint_angles_that_nobody_wants_may_be_any() -> None:
+    strange = [demo(joints=3), demo()]
+    assert usable(strange, load_config("debug"), 2, joint_count=24)[0] == strange
 
 
 def test_names_say_where_a_demonstration_came_from() -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.store import read_episode
+from vmail_core.learners.collect import rollout
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.train import Trainer
@@ -20,11 +22,14 @@ class Dot:
 
     action_size = 2
     control_period = 0.1
-    joint_positions = None
     main_score = "radians"
 
-    def __init__(self, reward_seed: int = 0) -> None:
-        self._rewards = np.random.default_rng(reward_seed)
+    def __init__(self, reward_seed: int = 0, joint_count: int = 0) -> None:
+        self._rewards, self.joint_count = np.random.default_rng(reward_seed), joint_count
+
+    @property
+    def joint_positions(self) -> np.ndarray | None:
+        return np.resize(self._place / 28.0, self.joint_count).astype(np.float32) if self.joint_count else None
 
     def reset(self, seed: int) -> np.ndarray:
         self._place, self._steps = np.random.default_rng(seed).uniform(4, 24, 2), 0
@@ -48,14 +53,17 @@ class Dot:
         return image
 
 
-def demos() -> list[Episode]:
-    world, episodes = Dot(), []
+def demos(joint_count: int = 0) -> list[Episode]:
+    world, episodes = Dot(joint_count=joint_count), []
     for seed in range(2):
         images, actions = [world.reset(seed)], [np.zeros(2, np.float32)]
+        joints = [world.joint_positions]
         for _ in range(8):
             actions.append(np.array([0.5, 0.0], np.float32))
             images.append(world.step(actions[-1]).image)
-        episodes.append(Episode(np.stack(images), np.stack(actions), 0.1 * np.arange(9.0)))
+            joints.append(world.joint_positions)
+        known = np.stack(joints) if joint_count else None
+        episodes.append(Episode(np.stack(images), np.stack(actions), 0.1 * np.arange(9.0), known))
     return episodes
 
 
@@ -152,3 +160,49 @@ def test_joint_angles_that_were_not_recorded_are_missed_at_once(tmp_path):
     config = load_config("debug", {"model.joint_scale": 1.0})
     with pytest.raises(ValueError, match=r"has no joint angles.*model\.joint_scale=0"):
         Trainer(config, demos(), Dot(), tmp_path)
+
+
+PROPRIOCEPTION = {"model.proprioception": True, "model.joint_scale": 1.0}
+
+
+def test_a_run_with_proprioception_and_more_joints_than_actions_practises_and_resumes(tmp_path):
+    config = load_config("debug", PROPRIOCEPTION)
+    whole = Trainer(config, demos(3), Dot(joint_count=3), tmp_path / "whole")
+    whole.run()
+    first = Trainer(config, demos(3), Dot(joint_count=3), tmp_path / "parts")
+    while first.progress.update < 4:
+        first.advance()
+    first.save()
+    second = Trainer(config, demos(3), Dot(joint_count=3), tmp_path / "parts")
+    second.run()
+    assert torch.equal(parameters(whole), parameters(second))
+    folder = RunFolder(tmp_path / "whole")
+    practised = [read_episode(path) for path in sorted(folder.practice.glob("*.npz"))]
+    assert practised and all(episode.joint_positions.shape == (len(episode), 3) for episode in practised)
+    assert all(np.isfinite(row["joint_loss"]) for row in folder.metrics() if "joint_loss" in row)
+    assert any("joint_loss" in row for row in folder.metrics())
+
+
+@pytest.mark.parametrize("settings", [PROPRIOCEPTION, {"model.joint_scale": 1.0}])
+def test_a_world_without_joints_is_refused_before_anything_is_learned(tmp_path, settings):
+    with pytest.raises(ValueError, match="has 3 joint angles, dclaw_valve3_ccw has 0"):
+        Trainer(load_config("debug", settings), demos(3), Dot(), tmp_path)
+
+
+def test_a_rollout_hands_each_picture_the_joints_at_it():
+    class Watcher:
+        seen: list[np.ndarray] = []
+
+        def reset(self) -> None:
+            self.seen.clear()
+
+        def act(self, image, previous_action, joint_positions=None):
+            self.seen.append(joint_positions)
+            return np.array([0.3, -0.2], np.float32)
+
+    policy = Watcher()
+    episode, _ = rollout(policy, Dot(joint_count=5), seed=3)
+    assert np.array_equal(np.stack(policy.seen), episode.joint_positions[:-1])
+    assert np.ptp(episode.joint_positions, axis=0).max() > 0.05
+    rollout(policy, Dot(), seed=3)
+    assert policy.seen == [None] * 8

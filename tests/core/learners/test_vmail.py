@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.config import load_config
 from vmail_core.learners.vmail import VMAIL, frozen, running_mean
 
@@ -91,13 +92,89 @@ def test_a_warm_start_clones_and_leaves_discriminator_and_critic_alone(learner):
 
 def test_with_a_joint_scale_the_belief_learns_the_joint_angles():
     torch.manual_seed(0)
-    learner = VMAIL(load_config("debug", {"model.joint_scale": 500.0}), action_size=2)
+    learner = VMAIL(load_config("debug", {"model.joint_scale": 500.0}), action_size=2, joint_count=2)
     image, action = batch()
     joints = np.full_like(action, 0.7)
     reports = [learner.update(image, action, 2, 0.0, joints) for _ in range(150)]
     assert float(reports[-1]["joint_loss"]) < 0.1 * float(reports[0]["joint_loss"])
     with pytest.raises(AssertionError, match="joint_scale needs joint positions"):
         learner.update(image, action, 2)
+
+
+PROPRIOCEPTION = {"model.proprioception": True, "model.joint_scale": 1.0}
+
+
+def joints_of(seed: int, count: int = 3) -> np.ndarray:
+    """Angles that the pictures of `batch` say nothing of, another pose for each chunk."""
+    pose = np.random.default_rng(seed).uniform(-1, 1, (1, 4, count)).astype(np.float32)
+    return np.broadcast_to(pose, (6, 4, count)).copy()
+
+
+def joint_error(learner: VMAIL, seed: int, joints: np.ndarray) -> float:
+    """Of poses that were not learned from: only who observes the joints can tell them."""
+    image, action = batch(seed)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model, shown = learner.model, torch.from_numpy(joints)
+        beliefs, _ = model.rssm.observe(model.embed(_pixels(image), shown), torch.from_numpy(action))
+        return float((model.joint_head(beliefs.feature)[2:] - shown[2:]).square().sum(-1).mean())
+
+
+def test_with_proprioception_the_belief_tells_poses_that_the_pictures_do_not_show():
+    """There are more joints than actions. Without observing them, the best guess at a new pose is the mean of all."""
+    errors = {}
+    for observed in (True, False):
+        torch.manual_seed(0)
+        settings = {"joint_scale": 500.0, "proprioception": observed, "learning_rate": 3e-3, "hidden": 32, "deter": 16}
+        config = load_config("debug", {f"model.{name}": value for name, value in settings.items()})
+        learner = VMAIL(config, action_size=2, joint_count=3)
+        for seed in range(120):
+            learner.update(*batch(seed), 2, 0.0, joints_of(seed))
+        errors[observed] = joint_error(learner, 999, joints_of(999))
+    assert errors[True] < 0.2 and errors[False] > 0.7, errors  # the poses' own variance is 1
+
+
+def test_with_proprioception_every_part_learns():
+    torch.manual_seed(0)
+    learner = VMAIL(load_config("debug", PROPRIOCEPTION), action_size=2, joint_count=3)
+    before = {name: weights(part) for name, part in learner.named_children() if list(part.parameters())}
+    observed = weights(learner.model.joint_encoder)
+    report = learner.update(*batch(), demo_count=2, joint_positions=joints_of(0))
+    assert {"model", "actor", "critic", "discriminator"} <= set(before)
+    assert not [name for name, old in before.items() if torch.equal(old, weights(getattr(learner, name)))]
+    assert not torch.equal(observed, weights(learner.model.joint_encoder))
+    assert all(torch.isfinite(value) for value in report.values()), report
+
+
+def test_without_proprioception_joint_angles_in_the_batch_change_nothing():
+    found = []
+    for joints in (None, joints_of(0)):
+        torch.manual_seed(0)
+        learner = VMAIL(load_config("debug"), action_size=2, joint_count=3)
+        learner.update(*batch(), demo_count=2, joint_positions=joints)
+        found.append((weights(learner), torch.get_rng_state()))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("settings", [PROPRIOCEPTION, {"model.joint_scale": 1.0}])
+def test_a_robot_without_joints_cannot_give_what_the_config_wants(settings):
+    with pytest.raises(ValueError, match=r"model\.joint_scale=1\.0 wants joint angles, and dclaw_valve3_ccw has none"):
+        VMAIL(load_config("debug", settings), action_size=2)
+
+
+def test_a_policy_with_proprioception_acts_on_joint_positions():
+    torch.manual_seed(0)
+    learner = VMAIL(load_config("debug", PROPRIOCEPTION), action_size=2, joint_count=3)
+    with torch.no_grad():
+        learner.actor.network[-1].weight.mul_(100.0)  # a fresh actor hardly moves
+    policy, image, taken = FilteringPolicy(*learner.deployed), batch()[0][0, 0], np.zeros(2, np.float32)
+    actions = []
+    for angle in (0.0, 0.0, 1.0):
+        policy.reset()
+        actions.append(policy.act(image, taken, np.full(3, angle, np.float32)))
+    assert np.array_equal(actions[0], actions[1]) and np.abs(actions[0] - actions[2]).max() > 1e-4
+    with pytest.raises(ValueError, match="joint positions"):
+        policy.act(image, taken)
 
 
 def test_what_is_deployed_is_the_running_mean_of_the_weights():
