@@ -86,7 +86,7 @@ def train_variant(task: Task, variant: str, seed: int, folder: Path, threads: in
     if not result.finished:
         return None
     env = VisualTask(config.task, config.model.image_size, **config.task_options)
-    learner, run = VMAIL(config, env.action_size), RunFolder(folder)
+    learner, run = VMAIL(config, env.action_size, env.joint_count), RunFolder(folder)
     run.load_networks(learner)
     scores = evaluate(FilteringPolicy(*learner.deployed), env, task.starts, EVAL_SEED)
     name = f"eval_{env.main_score}"

@@ -58,7 +58,7 @@ def score_run(folder: RunFolder) -> dict[str, Any]:
     """The last checkpoint's returns and the run's curve: update, steps of practice, minutes of learning, return."""
     config = folder.config()
     env = environment(config, config.model.image_size)
-    learner = VMAIL(config, env.action_size)
+    learner = VMAIL(config, env.action_size, env.joint_count)
     folder.load_networks(learner)
     scores = evaluate(FilteringPolicy(*learner.deployed), env, STARTS, EVAL_SEED)
     rows = [row for row in folder.metrics() if f"eval_{SCORE}" in row]
