@@ -77,9 +77,18 @@ class Replay:
         """`count` chunks."""
         if not self._episodes:
             raise ValueError("replay is empty: add demonstrations or collect an episode first")
+        return self._chunks([self._episodes[index] for index in rng.integers(len(self._episodes), size=count)], rng)
+
+    def oldest(self, count: int, rng: np.random.Generator) -> Chunks:
+        """A chunk of each of the `count` oldest episodes; at most `len(self)`, at least one.
+
+        The same ones for an `rng` of the same seed, however much practice has been added since.
+        """
+        return self._chunks(self._episodes[:count], rng)
+
+    def _chunks(self, episodes: Sequence[Rows], rng: np.random.Generator) -> Chunks:
         images, actions, joints = [], [], []
-        for index in rng.integers(len(self._episodes), size=count):
-            episode = self._episodes[index]
+        for episode in episodes:
             start = int(rng.integers(len(episode.action) - self.length + 1))
             start = 0 if rng.random() < self.from_start else start
             rows = slice(start, start + self.length)
@@ -87,7 +96,9 @@ class Replay:
             actions.append(episode.action[rows])
             joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
         known = [part for part in joints if part is not None]
-        return Chunks(np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if len(known) == count else None)
+        return Chunks(
+            np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if len(known) == len(joints) else None
+        )
 
 
 def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rng: np.random.Generator) -> Chunks:

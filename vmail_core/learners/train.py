@@ -23,12 +23,15 @@ from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
 from vmail_core.learners.demonstrations import demo_name, usable
 from vmail_core.learners.evaluate import evaluate, summarise
+from vmail_core.learners.prediction_pictures import prediction_video
 from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
 
 PRACTICE_SEED = 1_000_000
 VIDEO_PIXELS = 240
+SHOWN_CHUNKS = 4  # in videos of predictions, half of them demonstrations
+SHOWN_CONTEXT = 5  # pictures that the belief sees in them before the model foretells the rest
 
 
 @dataclasses.dataclass
@@ -195,7 +198,7 @@ class Trainer:
         return max(1, round(train.batch * train.demo_fraction))
 
     def evaluate(self) -> dict[str, float]:
-        """Score the deterministic policy; a video of its first start goes to the run's folder."""
+        """Score the deterministic policy; videos of its first start and of predictions go to the run's folder."""
         self.stage = "evaluating"
         policy = FilteringPolicy(*self.learner.deployed)
         frames: list[np.ndarray] = []
@@ -207,7 +210,28 @@ class Trainer:
         scores = evaluate(policy, self.env, self.config.train.eval_episodes, watch=watch)
         video = self.folder.videos / f"update_{self.progress.update:07d}.mp4"
         write_video(video, frames, 1.0 / self.env.control_period)
+        self._show_predictions()
         return summarise(scores)
+
+    def _show_predictions(self) -> None:
+        """A video of what the model foretells of the same chunks each time, from demonstrations and practice.
+
+        It draws nothing from the learner's random states, so learning goes on as if nobody had looked.
+        """
+        own = min(SHOWN_CHUNKS // 2, len(self.practice))
+        shown = [
+            ("demonstration", self.demos, min(SHOWN_CHUNKS - own, len(self.demos))),
+            ("practice", self.practice, own),
+        ]
+        parts = [(kind, replay.oldest(count, np.random.default_rng(0))) for kind, replay, count in shown if count]
+        image, action = (
+            np.concatenate([getattr(chunks, name) for _, chunks in parts], 1) for name in ("image", "action")
+        )
+        names = [kind for kind, chunks in parts for _ in range(chunks.action.shape[1])]
+        context = min(SHOWN_CONTEXT, self.config.train.length // 2)
+        frames = prediction_video(self.learner.deployed[0], image, action, names, context)
+        video = self.folder.videos / f"prediction_{self.progress.update:07d}.mp4"
+        write_video(video, frames, 1.0 / self.env.control_period)
 
     def _log(self, metrics: dict[str, float]) -> None:
         rate = {"seconds": self.progress.seconds, "env_steps": float(self.progress.env_steps)}
