@@ -32,11 +32,8 @@ def table_row(cells: Sequence[str], ours: bool = False) -> str:
 
 def facts(entries: dict[str, Any]) -> str:
     """Names and what is to be said of each, as a list."""
-    return (
-        "<dl>"
-        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries.items())
-        + "</dl>"
-    )
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries.items())
+    return f"<dl>{listed}</dl>"
 
 
 def escape(value: Any) -> str:

@@ -96,9 +96,8 @@ class Replay:
             actions.append(episode.action[rows])
             joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
         known = [part for part in joints if part is not None]
-        return Chunks(
-            np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if len(known) == len(joints) else None
-        )
+        all_known = len(known) == len(joints)
+        return Chunks(np.stack(images, 1), np.stack(actions, 1), np.stack(known, 1) if all_known else None)
 
 
 def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rng: np.random.Generator) -> Chunks:

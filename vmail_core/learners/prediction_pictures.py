@@ -12,6 +12,7 @@ from vmail_core.models import WorldModel
 
 SIDE = 128  # pixels of an enlarged picture, at least; scaled by a whole number, so that each pixel is seen
 ERROR_GAIN = 2
+ERROR = f"error x {ERROR_GAIN}"
 GAP, BORDER, HEADING = 8, 4, 20
 PAPER, INK = 255, 40
 # Told apart by people who do not see red and green: the belief sees the picture, or the model foretells it.
@@ -37,19 +38,12 @@ def prediction_video(
     """
     predicted = predict_pictures(model, image, action, context)
     frames = []
-    for t, (truths, guesses) in enumerate(zip(image, predicted, strict=True)):
-        said = "seen" if t < context else f"{t - context + 1} ahead"
-        colour = SEEN if t < context else FORETOLD
-        rows = [
-            _beside(
-                [
-                    _titled(enlarged(truth), name),
-                    _titled(_bordered(enlarged(guess), colour), said),
-                    _error(truth, guess),
-                ]
-            )
-            for truth, guess, name in zip(truths, guesses, names, strict=True)
-        ]
+    for t in range(len(image)):
+        said, colour = ("seen", SEEN) if t < context else (f"{t - context + 1} ahead", FORETOLD)
+        rows = []
+        for name, truth, guess in zip(names, image[t], predicted[t], strict=True):
+            cells = {name: enlarged(truth), said: _bordered(enlarged(guess), colour), ERROR: _error(truth, guess)}
+            rows.append(_beside([_titled(picture, title) for title, picture in cells.items()]))
         frames.append(_even(np.concatenate(rows)))
     return frames
 
@@ -70,11 +64,10 @@ def film_strip(
     predicted = predict_pictures(model, image[:end, None], action[:end, None], start + 1)[:, 0]
     columns = []
     for step in (0, *steps):
+        said, colour = (f"{step} ahead", FORETOLD) if step else ("seen", SEEN)
         truth, guess = image[start + step], predicted[start + step]
-        said, colour = ("seen", SEEN) if step == 0 else (f"{step} ahead", FORETOLD)
-        parts = [enlarged(truth), _bordered(enlarged(guess), colour), enlarged(error_picture(truth, guess))]
-        gap = _paper(GAP // 2, parts[0].shape[1])
-        columns.append(_titled(np.concatenate([parts[0], gap, parts[1], gap, parts[2]]), said))
+        cells = [enlarged(truth), _bordered(enlarged(guess), colour), _error(truth, guess)]
+        columns.append(_titled(np.concatenate(cells), said))
     return _beside(columns)
 
 
@@ -91,7 +84,7 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
 
 
 def _error(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    return _titled(enlarged(error_picture(truth, guess)), f"error x {ERROR_GAIN}")
+    return enlarged(error_picture(truth, guess))
 
 
 def _bordered(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

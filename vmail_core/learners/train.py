@@ -219,15 +219,12 @@ class Trainer:
         It draws nothing from the learner's random states, so learning goes on as if nobody had looked.
         """
         own = min(SHOWN_CHUNKS // 2, len(self.practice))
-        shown = [
-            ("demonstration", self.demos, min(SHOWN_CHUNKS - own, len(self.demos))),
-            ("practice", self.practice, own),
-        ]
-        parts = [(kind, replay.oldest(count, np.random.default_rng(0))) for kind, replay, count in shown if count]
-        image, action = (
-            np.concatenate([getattr(chunks, name) for _, chunks in parts], 1) for name in ("image", "action")
-        )
-        names = [kind for kind, chunks in parts for _ in range(chunks.action.shape[1])]
+        shown = [self.demos.oldest(SHOWN_CHUNKS - own, np.random.default_rng(0))]
+        names = ["demonstration"] * shown[0].action.shape[1] + ["practice"] * own
+        if own:
+            shown.append(self.practice.oldest(own, np.random.default_rng(0)))
+        image = np.concatenate([chunks.image for chunks in shown], 1)
+        action = np.concatenate([chunks.action for chunks in shown], 1)
         context = min(SHOWN_CONTEXT, self.config.train.length // 2)
         frames = prediction_video(self.learner.deployed[0], image, action, names, context)
         video = self.folder.videos / f"prediction_{self.progress.update:07d}.mp4"

@@ -84,9 +84,9 @@ def open_loop_errors(
             rows.append([_rms(guess - truth[row]) for guess in (predicted, truth[begin], own[begin], own[row])])
         return Curves(*np.array(rows).T)
 
-    joints = None
-    if model.joint_head is not None and take.joint_positions is not None:
-        joints = curves(lambda latents: model.joint_head(latents.feature), take.joint_positions)
+    joints, head = None, model.joint_head
+    if head is not None and take.joint_positions is not None:
+        joints = curves(lambda latents: head(latents.feature), take.joint_positions)
     pixels = np.moveaxis(take.image, -1, -3).astype(np.float32)
     return OpenLoopErrors(
         starts=len(begin),
@@ -116,7 +116,7 @@ def pooled(takes: Sequence[OpenLoopErrors]) -> OpenLoopErrors:
 
 
 def missed_share(curves: Curves) -> np.ndarray:
-    """How much of what changes within k steps the model does not foretell, (K,): 0 nothing, 1 as much as a frozen belief.
+    """How much of what changes within k steps the model fails to foretell, (K,): 0 none, 1 as much as a frozen belief.
 
     Both errors, of the prediction and of the frozen belief, are counted beyond the floor, which is the read-out's and
     not the prediction's. What changes is the most up to k, lest motion that comes back to where it was count as none.
