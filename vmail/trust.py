@@ -65,10 +65,6 @@ def trust_report(
     learner = VMAIL(config, action_size)
     folder.load_networks(learner)
     model = learner.deployed[0]
-    errors = [open_loop_errors(model, take, steps) for take in takes]
-    whole = pooled(errors)
-    quantities = {"pixels": whole.pixels} | ({} if whole.joints is None else {"joints": whole.joints})
-    horizons = {name: trust_horizon(curves) for name, curves in quantities.items()}
     result = {
         "run": str(run),
         "update": folder.state()["update"],
@@ -78,13 +74,28 @@ def trust_report(
         "machine": machine(),
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "episodes": str(episodes),
-        "takes": [_take(take, found) for take, found in zip(takes, errors, strict=True)],
         "left_out": remarks,
+        "policy_horizon": config.policy.horizon,
+        **_measure(model, takes, steps),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "trust.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_page(result, _films(model, takes, steps), out)
+    return result
+
+
+def _measure(model: WorldModel, takes: Sequence[Episode], steps: int) -> dict[str, Any]:
+    """The figures of the report as JSON data."""
+    errors = [open_loop_errors(model, take, steps) for take in takes]
+    whole = pooled(errors)
+    quantities = {"pixels": whole.pixels} | ({} if whole.joints is None else {"joints": whole.joints})
+    horizons = {name: trust_horizon(curves) for name, curves in quantities.items()}
+    return {
+        "takes": [_take(take, found) for take, found in zip(takes, errors, strict=True)],
         "context": CONTEXT,
         "steps": steps,
         "starts": whole.starts,
         "period_s": round(float(np.median(np.concatenate([np.diff(take.time) for take in takes]))), 6),
-        "policy_horizon": config.policy.horizon,
         "believed": BELIEVED,
         "trust_horizon": min(horizons.values()),
         "trust_horizons": horizons,
@@ -94,10 +105,6 @@ def trust_report(
         "why_no_joints": None if whole.joints is not None else _why_no_joints(model, takes),
         "kl": whole.kl.tolist(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "trust.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    write_page(result, _films(model, takes, steps), out)
-    return result
 
 
 def _steps(takes: Sequence[Episode], asked: int | None) -> int:

@@ -30,3 +30,15 @@ def test_joint_angles_belong_to_their_pictures():
 def test_one_side_without_joint_angles_leaves_the_batch_without():
     chunks = joint_batch(replay(0, True), replay(100, False), 6, 2, np.random.default_rng(0))
     assert chunks.joint_positions is None
+
+
+def test_the_oldest_episodes_give_the_same_chunks_however_many_follow():
+    buffer = replay(0, True)
+    buffer.add(episode(100, True))
+    before = buffer.oldest(2, np.random.default_rng(7))
+    buffer.add(episode(200, False))
+    after = buffer.oldest(2, np.random.default_rng(7))
+    assert before.image.shape == (4, 2, 4, 4, 3) and after.joint_positions is not None
+    np.testing.assert_array_equal(before.image, after.image)
+    assert (after.image[:, 0] < 100).all() and (after.image[:, 1] >= 100).all()
+    assert buffer.oldest(9, np.random.default_rng(7)).action.shape[1] == 3
