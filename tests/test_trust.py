@@ -93,9 +93,13 @@ def test_a_model_without_joint_head_says_so_by_name(tmp_path: Path, capsys) -> N
         (
             lambda folder: write_take(folder / "takes", "short", rows=5),
             [],
-            "short has 5 rows, 1 steps after 5 pictures",
+            "short has 5 rows, but 5 are seen and 1 foretold: give longer takes",
         ),
-        (lambda folder: None, ["--steps", "12"], "take_0002 has 16 rows, 12 steps after 5 pictures need 17"),
+        (
+            lambda folder: None,
+            ["--steps", "12"],
+            "take_0002 has 16 rows, but 5 are seen and 12 foretold: give longer takes, or fewer --steps",
+        ),
         (
             lambda folder: write_take(folder / "takes", "odd", actions=3),
             [],
@@ -104,7 +108,7 @@ def test_a_model_without_joint_head_says_so_by_name(tmp_path: Path, capsys) -> N
         (lambda folder: write_take(folder / "takes", "small", pixels=16), [], "small has pictures of 16 px"),
         (lambda folder: write_take(folder / "takes", "walk", task="walker_walk"), [], "walk shows walker_walk"),
         (lambda folder: None, ["--steps", "0"], "--steps 0"),
-        (lambda folder: None, ["--episodes", "{folder}/demos"], "learned from all 1 takes (take_0001)"),
+        (lambda folder: None, ["--episodes", "{folder}/demos"], "learned from every take that was given (take_0001)"),
         (lambda folder: None, ["--episodes", "{folder}/run/practice"], "learned from its own practice"),
     ],
 )

@@ -65,7 +65,7 @@ def held_out(
     kept = [take for take in takes if demo_name(take) not in learned_from]
     if not kept:
         raise ValueError(
-            f"the run learned from all {len(seen)} takes ({', '.join(seen)}): give takes that it has not seen. One "
+            f"the run learned from every take that was given ({', '.join(seen)}): give takes that it has not seen. One "
             "that only shares its name with a demonstration can be renamed and imported again"
         )
     return kept, [f"left out: {name}, the run learned from it" for name in seen]

@@ -76,7 +76,7 @@ def open_loop_errors(
     came = beliefs.select(torch.from_numpy(ahead))
 
     def curves(read_out: Callable[[Latent], Tensor], truth: np.ndarray) -> Curves:
-        """`read_out` takes latents (N, ...) to what `truth` (T, ...) has a row of for each frame."""
+        """`read_out` takes latents (N, ...), up to `starts` at once, to what `truth` (T, ...) has a row of a frame."""
         own = np.concatenate([_numpy(read_out(Latent(*part))) for part in zip(*(p.split(starts) for p in beliefs))])
         rows = []
         for k, row in enumerate(ahead):
