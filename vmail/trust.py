@@ -113,8 +113,8 @@ def _steps(takes: Sequence[Episode], asked: int | None) -> int:
     steps = min(STEPS, (len(shortest) - CONTEXT + 1) // 2) if asked is None else asked
     if steps < 1 or len(shortest) < CONTEXT + steps:
         raise ValueError(
-            f"{demo_name(shortest)} has {len(shortest)} rows, but {CONTEXT} are seen and {max(1, steps)} foretold: give "
-            "longer takes" + ("" if asked is None else ", or fewer --steps")
+            f"{demo_name(shortest)} has {len(shortest)} rows, but {CONTEXT} are seen and {max(1, steps)} foretold: "
+            "give longer takes" + ("" if asked is None else ", or fewer --steps")
         )
     return steps
 

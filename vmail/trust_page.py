@@ -90,14 +90,14 @@ def _quantity(result: dict[str, Any], name: str) -> str:
     digits = 3 if name == "joints" else 1
     rows = [
         table_row(
-            [str(k), *(f"{curves[c][k - 1]:.{digits}f}" for c in ("predicted", "still", "frozen", "floor")),
+            [str(k), *(f"{curves[c][k - 1]:.{digits}f}" for c in ("predicted", "still", "average", "frozen", "floor")),
              _percent(curves["missed_share"][k - 1]), f"{result['kl'][k - 1]:.1f}"],
             k == result["policy_horizon"],
         )
         for k in chosen
     ]  # fmt: skip
     better, found = result["better_than_still"][name], result["trust_horizons"][name]
-    heads = ("steps ahead", "foretold", "it stays", "belief stays", "floor", "missed", "KL, nats")
+    heads = ("steps ahead", "foretold", "it stays", "average", "belief stays", "floor", "missed", "KL, nats")
     return f"""<h2>{TITLES[name]}</h2>
 <figure>{_error_plot(result, name)}
 <figcaption>Root mean square error in {curves["unit"]}. Better than the assumption that nothing changes:
@@ -127,8 +127,8 @@ def _missed(result: dict[str, Any]) -> str:
     return f"""<h2>What is missed</h2>
 <figure>{_missed_plot(result)}
 <figcaption>Share of what changes that the model fails to foretell. 100 % is a belief that stands still, about 71 % a
-prediction that is always the average. Below {_percent(result["believed"])} it is believed, up to the first step that
-is not.</figcaption></figure>
+prediction that is always the average. The model is believed while it misses less than {_percent(result["believed"])}
+and is better than the average of the take.</figcaption></figure>
 <p>The floor is the error of a belief that has seen the very picture: blur of the decoder, which no prediction can be
 blamed for. It is taken, as a square, from the squared errors of the prediction and of the belief that stays; the root
 of their ratio is what is missed. What changes is the most up to that step, for motion may come back to where it
@@ -162,16 +162,17 @@ def _error_plot(result: dict[str, Any], name: str) -> str:
     curves, steps = result[name], np.arange(1, result["steps"] + 1)
     lines: dict[str, dict[str, Any]] = {
         "still": {"color": EXPERT, "linewidth": 2.0, "label": "it stays as it is"},
+        "average": {"color": QUIET, "linewidth": 1.6, "label": "always the average"},
         "frozen": {"color": EXPERT, "linewidth": 1.2, "linestyle": (0, (2, 2)), "label": "the belief stays"},
         "predicted": {"color": POLICY, "linewidth": 2.8, "label": "foretold"},
-        "floor": {"color": QUIET, "linewidth": 1.6, "linestyle": (0, (5, 3)), "label": "floor: the belief that saw it"},
+        "floor": {"color": QUIET, "linewidth": 1.6, "linestyle": (0, (5, 3)), "label": "the belief that saw it"},
     }
 
     def draw(axes: Axes) -> None:
         for curve, style in lines.items():
             axes.plot(steps, curves[curve], **style)
         _horizon_line(axes, result)
-        axes.set_ylim(0.0, 1.35 * max(curves["still"]))
+        axes.set_ylim(0.0, 1.5 * max(curves["still"]))
         axes.set_ylabel(f"error, {curves['unit']}")
         axes.legend(loc="upper left", ncols=2, fontsize=11)
 

@@ -1,9 +1,10 @@
 """How far the world model's imagination may be believed: its open-loop errors on takes, k steps ahead.
 
 From many starts in each take the belief, which has seen the take so far, is carried on by the forward model with the
-recorded actions alone, and compared with what came. Three baselines say what an error is worth:
+recorded actions alone, and compared with what came. Four baselines say what an error is worth:
 
 * still: the picture (or the joint angles) at the start stay as they are;
+* average: always the take's average picture, or average joint angles;
 * frozen: the belief at the start stays as it is, read out by the decoder (or the joint head);
 * floor: the belief that has seen the very frame, read out. No prediction is expected to be better.
 """
@@ -26,7 +27,7 @@ from vmail_core.models import Latent, WorldModel
 CONTEXT = 5  # pictures that a belief has seen before anything is foretold from it
 STEPS = 30
 STARTS = 50  # a take
-BELIEVED = 0.7  # of `missed_share`: below what the average picture would miss
+BELIEVED = 0.7  # of `missed_share`: below what a prediction of the average would miss
 
 
 class Curves(NamedTuple):
@@ -34,6 +35,7 @@ class Curves(NamedTuple):
 
     predicted: np.ndarray
     still: np.ndarray
+    average: np.ndarray
     frozen: np.ndarray
     floor: np.ndarray
 
@@ -81,7 +83,8 @@ def open_loop_errors(
         rows = []
         for k, row in enumerate(ahead):
             predicted = _numpy(read_out(Latent(*(part[k] for part in course))))
-            rows.append([_rms(guess - truth[row]) for guess in (predicted, truth[begin], own[begin], own[row])])
+            guesses = (predicted, truth[begin], truth.mean(0), own[begin], own[row])
+            rows.append([_rms(guess - truth[row]) for guess in guesses])
         return Curves(*np.array(rows).T)
 
     joints, head = None, model.joint_head
@@ -136,8 +139,12 @@ def leading(held: np.ndarray) -> int:
 
 
 def trust_horizon(curves: Curves, believed: float = BELIEVED) -> int:
-    """Up to how many steps ahead the model may be believed: it misses less than `believed`. K means K or more."""
-    return leading(missed_share(curves) < believed)
+    """Up to how many steps ahead the model may be believed: 0 to K, where K means K or more.
+
+    Up to there it misses less than the share `believed` of what changes, and it is better than the average: a belief
+    that sees nothing misses nothing of what it sees. Where nothing moves there is nothing to believe.
+    """
+    return leading((missed_share(curves) < believed) & (curves.predicted < curves.average))
 
 
 def _starts(rows: int, steps: int, context: int, most: int) -> np.ndarray:

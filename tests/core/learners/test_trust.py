@@ -80,7 +80,7 @@ class Reference:
 
 @torch.no_grad()
 def reference_curves(model: WorldModel, episode: Episode, k: int) -> tuple[list[float], list[float], float]:
-    """Errors of pictures and of joints (predicted, still, frozen, floor) and the KL, k steps ahead from every start."""
+    """Errors of pictures and of joints, in the order of Curves, and the KL: k steps ahead from every start."""
     slow = Reference(model)
     pictures: list[list[np.ndarray]] = []
     joints: list[list[np.ndarray]] = []
@@ -88,9 +88,9 @@ def reference_curves(model: WorldModel, episode: Episode, k: int) -> tuple[list[
     for row in range(CONTEXT - 1, len(episode) - STEPS):
         began, ahead, came = slow.belief(episode, row), slow.foretold(episode, row, k), slow.belief(episode, row + k)
         image, angle = episode.image.astype(float), episode.joint_positions
-        shown = [slow.picture(*ahead[:2]), image[row], slow.picture(*began[:2]), slow.picture(*came[:2])]
+        shown = [slow.picture(*ahead[:2]), image[row], image.mean(0), *(slow.picture(*z[:2]) for z in (began, came))]
         pictures.append([guess - image[row + k] for guess in shown])
-        told = [slow.joints(*ahead[:2]), angle[row], slow.joints(*began[:2]), slow.joints(*came[:2])]
+        told = [slow.joints(*ahead[:2]), angle[row], angle.mean(0), *(slow.joints(*z[:2]) for z in (began, came))]
         joints.append([guess - angle[row + k] for guess in told])
         normal = [torch.distributions.Normal(*part[1:]) for part in (came, ahead)]
         kls.append(float(torch.distributions.kl_divergence(*normal).sum()))
@@ -180,8 +180,9 @@ def test_without_joint_head_or_joint_angles_there_is_no_joint_error(model: World
     assert pooled([without, open_loop_errors(model, take(), STEPS)]).joints is None
 
 
-def curves(predicted: list[float], frozen: list[float], floor: float = 3.0) -> Curves:
-    parts = [np.array(part) for part in (predicted, frozen, frozen, [floor] * len(frozen))]
+def curves(predicted: list[float], frozen: list[float], floor: float = 3.0, average: float = 10.0) -> Curves:
+    steps = len(frozen)
+    parts = [np.array(part) for part in (predicted, frozen, [average] * steps, frozen, [floor] * steps)]
     return Curves(*parts)
 
 
@@ -207,6 +208,12 @@ def test_what_is_missed_is_counted_beyond_the_floor_and_against_the_most_that_ch
 )
 def test_the_horizon_ends_at_the_first_step_that_is_not_believed(predicted: list[float], horizon: int) -> None:
     assert trust_horizon(curves(predicted, [9.0, 9.0, 9.0])) == horizon
+
+
+def test_what_is_no_better_than_the_average_is_not_believed(model: WorldModel) -> None:
+    assert trust_horizon(curves([3.0, 3.0], [9.0, 9.0], average=3.0)) == 0
+    blind = open_loop_errors(model, take(), STEPS, CONTEXT)  # learned nothing: all its pictures are alike
+    assert missed_share(blind.pixels).min() < 0.7 and trust_horizon(blind.pixels) == 0
 
 
 def test_leading() -> None:
