@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
-import string
 from pathlib import Path
 from typing import Any
 
 from vmail.demo import page_sections as sections
+from vmail.page import write_html
 
 MAX_INLINE_BYTES = 20_000_000
 
@@ -31,13 +30,7 @@ def write_page(figures: dict[str, Any], out: Path) -> Path:
         sections.latency(figures),
         sections.origin(figures),
     ]
-    template = string.Template(Path(__file__).with_name("page.html").read_text())
-    title = html.escape(f"vmail: {sections.summary(figures)}")
-    path = out / "index.html"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(template.substitute(title=title, body="\n".join(filter(None, parts))))
-    temporary.replace(path)
-    return path
+    return write_html(out / "index.html", f"vmail: {sections.summary(figures)}", parts)
 
 
 def _sources(figures: dict[str, Any], out: Path) -> dict[str, str]:

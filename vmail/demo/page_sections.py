@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from vmail.demo.plots import latency_plot, learning_plot, valve_plot
+from vmail.page import escape, facts, table, table_row
 
 METHOD_NAMES = {"vmail": "V-MAIL", "latent_cloning": "latent cloning", "pixel_cloning": "pixel cloning"}
 Figures = dict[str, Any]
@@ -42,7 +41,7 @@ def opening(figures: Figures) -> str:
     boxes = "".join(
         f'<div class="card"><b class="{kind}">{value}</b><span>{say}</span></div>' for value, say, kind in cards
     )
-    return f"""<p class="label">vmail · {_text(figures["task"])} · {_text(figures["made"][:10])}</p>
+    return f"""<p class="label">vmail · {escape(figures["task"])} · {escape(figures["made"][:10])}</p>
 <h1>A D'Claw turns a valve by what its camera sees</h1>
 <p>{text} Here it runs as it would on the real hand: camera pictures come in through ROS 2, an ONNX policy answers ten
 times a second, and the driver writes to nine Dynamixel servos, which are emulated on a simulated claw. An episode is
@@ -54,7 +53,7 @@ def videos(figures: Figures, sources: dict[str, str]) -> str:
     """Expert and policy side by side."""
     blocks = []
     for video in figures["videos"]:
-        which = "" if video["which"] == "only" else f"The policy's {_text(video['which'])} start. "
+        which = "" if video["which"] == "only" else f"The policy's {escape(video['which'])} start. "
         blocks.append(
             f'<figure><div class="sides"><span class="expert">expert</span><span class="policy">policy</span></div>'
             f'<video src="{sources[video["file"]]}" controls autoplay loop muted playsinline></video>'
@@ -104,7 +103,7 @@ def scores(figures: Figures) -> str:
 All meet the same starts where a line does not say otherwise. Through ROS and the bus the policy turns
 {links["through_ros_radians"]:.1f} rad, in the bare simulator {links["bare_radians"]:.1f}: the chain {verdict}
 {abs(loss):.1f}&nbsp;%.</p>
-{_table(("", "radians", "least", "most", "return"), rows)}"""
+{table(("", "radians", "least", "most", "return"), rows)}"""
 
 
 def kicks(figures: Figures) -> str:
@@ -115,11 +114,11 @@ def kicks(figures: Figures) -> str:
     rows = []
     for score in figures["kicks"]:
         name, alone = score["name"], np.mean(plain[score["name"]]["radians"])
-        rows.append(_row([_named(name), _number(alone), *_spread(score)], name == "policy"))
+        rows.append(table_row([_named(name), _number(alone), *_spread(score)], name == "policy"))
     return f"""<h2>Kicked</h2>
 <p>The same starts in the bare simulator, and once in each episode the valve is spun the wrong way while the claw's
 joints jump by up to 0.3 rad.</p>
-{_table(("", "alone", "kicked", "least", "most", "return"), rows)}"""
+{table(("", "alone", "kicked", "least", "most", "return"), rows)}"""
 
 
 def fewer_demos(figures: Figures) -> str:
@@ -133,14 +132,14 @@ def fewer_demos(figures: Figures) -> str:
         found = {row["demos"]: row for row in study["rows"] if row["method"] == method}
         effort = f"about {np.mean([row['minutes'] for row in found.values()]):.0f} min each"
         cells = [_range(found[n], found[n]["seeds"]) if n in found else "–" for n in counts]
-        rows.append(_row([_named(METHOD_NAMES[method], effort), *cells]))
+        rows.append(table_row([_named(METHOD_NAMES[method], effort), *cells]))
         kicked = [_range(found[n]["kicked"], found[n]["seeds"]) if n in found else "–" for n in counts]
-        rows.append(_row([_named(METHOD_NAMES[method], "kicked"), *kicked]))
+        rows.append(table_row([_named(METHOD_NAMES[method], "kicked"), *kicked]))
     return f"""<h2>With fewer demonstrations</h2>
-<p>Not measured by this run: these figures come from {_text(study["source"])}, made by benchmarks/claw_study.py at
-commit {_text(", ".join(study["commits"]))} on {_text("; ".join(study["machines"]))}.
+<p>Not measured by this run: these figures come from {escape(study["source"])}, made by benchmarks/claw_study.py at
+commit {escape(", ".join(study["commits"]))} on {escape("; ".join(study["machines"]))}.
 Radians turned in the bare simulator: mean, then least and most, of {study["starts"]} starts a seed.</p>
-{_table(("", *(f"{n} demos" if n > 1 else "1 demo" for n in counts)), rows)}"""
+{table(("", *(f"{n} demos" if n > 1 else "1 demo" for n in counts)), rows)}"""
 
 
 def latency(figures: Figures) -> str:
@@ -159,7 +158,7 @@ def origin(figures: Figures) -> str:
     training, certificate = figures["bundle"]["training"], figures["bundle"]["certificate"]
     difference = certificate.get("differences", {}).get("action", {}).get("worst")
     parity = "" if difference is None else f"; worst action off by {difference:.1e} over {certificate['steps']} steps"
-    facts = {
+    origins = {
         "machine": figures["machine"],
         "commit": f"{figures['commit']} (training: {training['git_commit']})",
         "bundle": f"{figures['bundle']['digest'][:16]}{parity}",
@@ -167,10 +166,9 @@ def origin(figures: Figures) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in figures["versions"].items()),
         "time": ", ".join(f"{step} {_duration(seconds)}" for step, seconds in figures["seconds"].items()),
     }
-    entries = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
-    settings = _text(json.dumps(training["config"], indent=1))
+    settings = escape(json.dumps(training["config"], indent=1))
     return f"""<h2>Where this comes from</h2>
-<dl>{entries}</dl>
+{facts(origins)}
 <details><summary>Settings of the training run</summary><pre>{settings}</pre></details>
 <p class="label">All figures of this page are in demo.json beside it.</p>"""
 
@@ -181,16 +179,16 @@ def _study_row(figures: Figures, method: str, demos: int) -> dict[str, Any] | No
 
 
 def _score_row(score: dict[str, Any], ours: bool) -> str:
-    return _row([_named(score["name"], score["where"]), *_spread(score)], ours)
+    return table_row([_named(score["name"], score["where"]), *_spread(score)], ours)
 
 
 def _study_score(name: str, where: str, row: dict[str, Any]) -> str:
     cells = [_number(row[key]) for key in ("radians", "radians_min", "radians_max")]
-    return _row([_named(name, where), *cells, f"{row['return']:.0f}"])
+    return table_row([_named(name, where), *cells, f"{row['return']:.0f}"])
 
 
 def _named(name: str, remark: str = "") -> str:
-    return _text(name) + (f"<small>{_text(remark)}</small>" if remark else "")
+    return escape(name) + (f"<small>{escape(remark)}</small>" if remark else "")
 
 
 def _range(row: dict[str, Any], seeds: int) -> str:
@@ -209,19 +207,5 @@ def _number(value: Any) -> str:
     return "0.0" if text == "-0.0" else text
 
 
-def _row(cells: Sequence[str], ours: bool = False) -> str:
-    marked = ' class="ours"' if ours else ""
-    return f"<tr{marked}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    top = "".join(f"<th>{head}</th>" for head in heads)
-    return f'<div class="scroll"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
-
-
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))

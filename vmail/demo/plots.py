@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
-from collections.abc import Callable
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-# Told apart by people who do not see red and green, and in grey.
-POLICY, EXPERT, QUIET = "#1f6f8b", "#c0632b", "#8a8a85"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "vmail",
-    "font.family": "sans-serif",
-    "font.size": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": "#33352f",
-    "xtick.color": "#33352f",
-    "ytick.color": "#33352f",
-    "axes.grid": True,
-    "grid.color": "#e4e2da",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
-SIZE = (6.8, 3.5)  # inches; wide enough for a desk, its text still readable on a phone
+from vmail.inline_plot import EXPERT, POLICY, svg
 
 
 def valve_plot(valve: dict[str, list[dict[str, Any]]]) -> str:
@@ -50,7 +26,7 @@ def valve_plot(valve: dict[str, list[dict[str, Any]]]) -> str:
         axes.margins(x=0.01)
         axes.legend(loc="upper left")
 
-    return _svg(draw, "Angle that the valve turned over time, for policy and expert at every start")
+    return svg(draw, "Angle that the valve turned over time, for policy and expert at every start")
 
 
 def learning_plot(learning: dict[str, Any], expert_radians: float) -> str:
@@ -71,7 +47,7 @@ def learning_plot(learning: dict[str, Any], expert_radians: float) -> str:
         axes.set_xlabel("minutes of learning")
         axes.set_ylabel("turned in 8 s, rad")
 
-    return _svg(draw, "Radians turned in evaluations, against minutes of learning")
+    return svg(draw, "Radians turned in evaluations, against minutes of learning")
 
 
 def latency_plot(latency: dict[str, Any]) -> str:
@@ -90,19 +66,4 @@ def latency_plot(latency: dict[str, Any]) -> str:
         axes.set_xlabel("ms from camera stamp to bus write")
         axes.set_ylabel("commands")
 
-    return _svg(draw, "Histogram of the time from a camera picture's stamp to the bus write of its command")
-
-
-def _svg(draw: Callable[[Axes], None], description: str) -> str:
-    """A figure as an <svg> element that scales with the page."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        draw(figure.add_subplot())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text)
-    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(description)}"', 1)
+    return svg(draw, "Histogram of the time from a camera picture's stamp to the bus write of its command")

@@ -77,9 +77,18 @@ class Replay:
         """`count` chunks."""
         if not self._episodes:
             raise ValueError("replay is empty: add demonstrations or collect an episode first")
+        return self._chunks([self._episodes[index] for index in rng.integers(len(self._episodes), size=count)], rng)
+
+    def oldest(self, count: int, rng: np.random.Generator) -> Chunks:
+        """A chunk of each of the `count` oldest episodes; at most `len(self)`, at least one.
+
+        The same ones for an `rng` of the same seed, however much practice has been added since.
+        """
+        return self._chunks(self._episodes[:count], rng)
+
+    def _chunks(self, episodes: Sequence[Rows], rng: np.random.Generator) -> Chunks:
         images, actions, joints = [], [], []
-        for index in rng.integers(len(self._episodes), size=count):
-            episode = self._episodes[index]
+        for episode in episodes:
             start = int(rng.integers(len(episode.action) - self.length + 1))
             start = 0 if rng.random() < self.from_start else start
             rows = slice(start, start + self.length)
@@ -104,10 +113,15 @@ def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rn
     """
     if len(practice) == 0:
         return demos.sample(count, rng)
-    expert, own = demos.sample(demo_count, rng), practice.sample(count - demo_count, rng)
-    known = _all_or_none([expert.joint_positions, own.joint_positions])
+    return side_by_side(demos.sample(demo_count, rng), practice.sample(count - demo_count, rng))
+
+
+def side_by_side(first: Chunks, second: Chunks) -> Chunks:
+    """Two batches of the same length as one; with joint angles, where both have them and as many."""
+    known = _all_or_none([first.joint_positions, second.joint_positions])
     joints = None if known is None else np.concatenate(known, 1)
-    return Chunks(np.concatenate([expert.image, own.image], 1), np.concatenate([expert.action, own.action], 1), joints)
+    image, action = (np.concatenate(parts, 1) for parts in zip(first[:2], second[:2], strict=True))
+    return Chunks(image, action, joints)
 
 
 def shared_demo_count(demos: Sequence[Rows] | Replay, practice: Sequence[Rows] | Replay, count: int) -> int:

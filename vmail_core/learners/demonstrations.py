@@ -1,4 +1,4 @@
-"""Demonstrations as a run takes them: their names in its notes, and whether they fit."""
+"""Demonstrations as a run takes them: their names in its notes, whether they fit, and which takes are none of them."""
 
 from __future__ import annotations
 
@@ -34,18 +34,10 @@ def usable(
             that the config wants or has others, or all are too short; the message names it.
     """
     for demo in demos:
-        name, task, size = demo_name(demo), demo.provenance.get("task"), config.model.image_size
-        if demo.action.shape[1] != action_size:
-            raise ValueError(
-                f"demonstration {name} has {demo.action.shape[1]} actions, {config.task} has {action_size}"
-            )
+        name, task = demo_name(demo), demo.provenance.get("task")
+        _check_sizes(demo, config, action_size)
         if task and task != config.task:
             raise ValueError(f"demonstration {name} shows {task}, not {config.task}: set task={task}, or leave it out")
-        if min(demo.image.shape[1:3]) < size:
-            raise ValueError(
-                f"demonstration {name} has pictures of {min(demo.image.shape[1:3])} px, model.image_size={size} needs "
-                "as many: choose a smaller size, or record with a larger camera"
-            )
         if config.model.joint_scale:
             _check_joints(demo, config, joint_count)
     needed = config.train.length
@@ -56,6 +48,50 @@ def usable(
             f"chunks need {needed} rows, but {'; '.join(short)}: lower train.length, or record longer takes"
         )
     return kept, [f"left out: {what}, chunks need {needed}" for what in short]
+
+
+def held_out(
+    takes: Sequence[Episode], learned_from: Sequence[str], config: Config, action_size: int, joint_count: int
+) -> tuple[list[Episode], list[str]]:
+    """The takes that a run did not learn from, and what is to be said of those that it did.
+
+    Args:
+        takes: to judge the run on.
+        learned_from: names of the run's demonstrations, as `demo_name` gives them.
+        config, action_size, joint_count: of the run.
+
+    Raises:
+        ValueError: a take has other actions, smaller pictures or another task than the run, lacks joint angles that the
+            policy observes, or the run learned from all of them; the message names it.
+    """
+    for take in takes:
+        name, task = demo_name(take), take.provenance.get("task")
+        _check_sizes(take, config, action_size)
+        if task and task != config.task:
+            raise ValueError(f"{name} shows {task}, the run learned {config.task}: leave it out")
+        found = 0 if take.joint_positions is None else take.joint_positions.shape[1]
+        if config.model.proprioception and found != joint_count:
+            raise ValueError(f"{name} has {found} joint angles, the run's policy observes {joint_count}: leave it out")
+    seen = [demo_name(take) for take in takes if demo_name(take) in learned_from]
+    kept = [take for take in takes if demo_name(take) not in learned_from]
+    if not kept:
+        raise ValueError(
+            f"the run learned from every take that was given ({', '.join(seen)}): give takes that it has not seen. One "
+            "that only shares its name with a demonstration can be renamed and imported again"
+        )
+    return kept, [f"left out: {name}, the run learned from it" for name in seen]
+
+
+def _check_sizes(episode: Episode, config: Config, action_size: int) -> None:
+    """Raises ValueError: the episode has other actions than the task, or pictures smaller than the model's."""
+    name, size, side = demo_name(episode), config.model.image_size, min(episode.image.shape[1:3])
+    if episode.action.shape[1] != action_size:
+        raise ValueError(f"{name} has {episode.action.shape[1]} actions, {config.task} has {action_size}")
+    if side < size:
+        raise ValueError(
+            f"{name} has pictures of {side} px, model.image_size={size} needs as many: choose a smaller size, or "
+            "record with a larger camera"
+        )
 
 
 def _check_joints(demo: Episode, config: Config, joint_count: int) -> None:

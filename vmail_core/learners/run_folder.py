@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
@@ -150,23 +150,42 @@ class RunFolder:
             FileNotFoundError: this run has no checkpoint yet.
             ValueError: the checkpoint does not fit the config, or is damaged.
         """
-        folder = self.checkpoint()
-        if folder is None:
-            raise FileNotFoundError(f"{self.path} has no checkpoint yet; let `vmail train` run a little longer")
+        folder = self._whole_checkpoint()
         try:
             learner.load_state_dict(load_file(folder / "networks.safetensors"))
         except (RuntimeError, OSError) as error:
             raise ValueError(f"{folder}/networks.safetensors does not fit the run's config: {error}") from error
 
+    def state(self) -> dict[str, Any]:
+        """What the last checkpoint says of the run's progress. Raises FileNotFoundError: there is none yet."""
+        return json.loads((self._whole_checkpoint() / "state.json").read_text())
+
+    def action_size(self) -> int:
+        """How many actions the last checkpoint's networks take. Raises FileNotFoundError: there is none yet."""
+        with safe_open(self._whole_checkpoint() / "networks.safetensors", "pt") as networks:
+            return networks.get_slice("model.rssm.embed_in.weight").get_shape()[1] - self.config().model.stoch
+
+    def joint_count(self) -> int:
+        """How many joint angles they tell, 0 where none. Raises FileNotFoundError: there is no checkpoint yet."""
+        with safe_open(self._whole_checkpoint() / "networks.safetensors", "pt") as networks:
+            heads = [
+                name for name in networks.keys() if name.startswith("model.joint_head.") and name.endswith(".bias")
+            ]
+            return networks.get_slice(max(heads)).get_shape()[0] if heads else 0
+
+    def _whole_checkpoint(self) -> Path:
+        folder = self.checkpoint()
+        if folder is None:
+            raise FileNotFoundError(f"{self.path} has no checkpoint yet; let `vmail train` run a little longer")
+        return folder
+
     def load_checkpoint(self, learner: VMAIL, rng: np.random.Generator) -> dict[str, Any]:
         """Restore everything that `save_checkpoint` wrote; returns its `state`."""
         self.load_networks(learner)
-        folder = self.checkpoint()
-        assert folder is not None
-        tensors = load_file(folder / "optimisers.safetensors")
+        tensors = load_file(self._whole_checkpoint() / "optimisers.safetensors")
         torch.set_rng_state(tensors.pop("rng"))
         restore_optimisers(learner, tensors)
-        state = json.loads((folder / "state.json").read_text())
+        state = self.state()
         rng.bit_generator.state = state.pop("numpy_rng")
         return state
 

@@ -16,19 +16,22 @@ import torch
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.frames import at_size
-from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count
+from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count, side_by_side
 from vmail_core.episodes.store import list_episodes, read_episode, write_episode
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
 from vmail_core.learners.demonstrations import demo_name, usable
 from vmail_core.learners.evaluate import evaluate, summarise
+from vmail_core.learners.prediction_pictures import prediction_video
 from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
 
 PRACTICE_SEED = 1_000_000
 VIDEO_PIXELS = 240
+SHOWN_CHUNKS = 4  # in videos of predictions, half of them demonstrations
+SHOWN_CONTEXT = 5  # pictures that the belief sees in them before the model foretells the rest
 
 
 @dataclasses.dataclass
@@ -195,7 +198,7 @@ class Trainer:
         return max(1, round(train.batch * train.demo_fraction))
 
     def evaluate(self) -> dict[str, float]:
-        """Score the deterministic policy; a video of its first start goes to the run's folder."""
+        """Score the deterministic policy; videos of its first start and of predictions go to the run's folder."""
         self.stage = "evaluating"
         policy = FilteringPolicy(*self.learner.deployed)
         frames: list[np.ndarray] = []
@@ -207,7 +210,25 @@ class Trainer:
         scores = evaluate(policy, self.env, self.config.train.eval_episodes, watch=watch)
         video = self.folder.videos / f"update_{self.progress.update:07d}.mp4"
         write_video(video, frames, 1.0 / self.env.control_period)
+        self._show_predictions()
         return summarise(scores)
+
+    def _show_predictions(self) -> None:
+        """A video of what the model foretells of the same chunks each time, from demonstrations and practice.
+
+        It draws nothing from the learner's random states, so learning goes on as if nobody had looked.
+        """
+        own = min(SHOWN_CHUNKS // 2, len(self.practice))
+        shown = self.demos.oldest(SHOWN_CHUNKS - own, np.random.default_rng(0))
+        names = ["demonstration"] * shown.action.shape[1] + ["practice"] * own
+        if own:
+            shown = side_by_side(shown, self.practice.oldest(own, np.random.default_rng(0)))
+        context = min(SHOWN_CONTEXT, self.config.train.length // 2)
+        frames = prediction_video(
+            self.learner.deployed[0], shown.image, shown.action, names, context, shown.joint_positions
+        )
+        video = self.folder.videos / f"prediction_{self.progress.update:07d}.mp4"
+        write_video(video, frames, 1.0 / self.env.control_period)
 
     def _log(self, metrics: dict[str, float]) -> None:
         rate = {"seconds": self.progress.seconds, "env_steps": float(self.progress.env_steps)}

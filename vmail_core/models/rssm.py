@@ -88,15 +88,15 @@ class RSSM(nn.Module):
         mean, raw_std = widen(raw).chunk(2, -1)
         return mean, F.softplus(raw_std) + self.min_std
 
-    def imagine_step(self, previous: Latent, action: Tensor) -> Latent:
-        """One step of the forward model, sampled with gradients through the sample."""
-        if self._written_out and not self.embed_in.weight.requires_grad:
+    def imagine_step(self, previous: Latent, action: Tensor, sample: bool = True) -> Latent:
+        """One step of the forward model, by default sampled with gradients through the sample; else its mean."""
+        if sample and self._written_out and not self.embed_in.weight.requires_grad:
             noise, weights = torch.randn_like(previous.stoch), self._weights(self.prior_hidden, self.prior_out)
             into = self._action_part(action)
             return Latent(*ImagineStep.apply(previous.deter, previous.stoch, into, noise, self.min_std, *weights))
         deter = self.remember(previous, action)
         mean, std = self.prior(deter)
-        return Latent(deter, mean + std * torch.randn_like(std), mean, std)
+        return Latent(deter, mean + std * torch.randn_like(std) if sample else mean, mean, std)
 
     def filter_step(self, previous: Latent, action: Tensor, embed: Tensor, sample: bool = True) -> Latent:
         """One step of the belief: `action` (B, A) led to the image with embedding `embed` (B, E)."""

@@ -39,3 +39,15 @@ def test_episodes_with_other_joints_leave_the_batch_without():
     rng = np.random.default_rng(0)
     assert mixed.sample(20, rng).joint_positions is None
     assert joint_batch(replay(0, 3), replay(100, 4), 6, 2, rng).joint_positions is None
+
+
+def test_the_oldest_episodes_give_the_same_chunks_however_many_follow():
+    buffer = replay(0, 3)
+    buffer.add(episode(100, 3))
+    before = buffer.oldest(2, np.random.default_rng(7))
+    buffer.add(episode(200, 0))
+    after = buffer.oldest(2, np.random.default_rng(7))
+    assert before.image.shape == (4, 2, 4, 4, 3) and after.joint_positions is not None
+    np.testing.assert_array_equal(before.image, after.image)
+    assert (after.image[:, 0] < 100).all() and (after.image[:, 1] >= 100).all()
+    assert buffer.oldest(9, np.random.default_rng(7)).action.shape[1] == 3

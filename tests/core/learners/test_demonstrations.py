@@ -7,7 +7,7 @@ import pytest
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import load_config
-from vmail_core.learners.demonstrations import demo_name, usable
+from vmail_core.learners.demonstrations import demo_name, held_out, usable
 
 
 def demo(rows: int = 9, actions: int = 2, pixels: int = 32, joints: int = 0, **notes: object) -> Episode:
@@ -67,3 +67,33 @@ def test_names_say_where_a_demonstration_came_from() -> None:
     assert demo_name(demo(bag="take_0001", source="bag")) == "take_0001"
     assert demo_name(demo(file="lift.hdf5", demonstration="demo_3")) == "lift.hdf5/demo_3"
     assert demo_name(demo(source="expert in simulator", seed=4)) == "expert in simulator, seed 4"
+
+
+def test_takes_that_the_run_learned_from_are_left_out_by_name() -> None:
+    config, fresh = load_config("debug"), demo(bag="take_0009")
+    kept, remarks = held_out([demo(bag="take_0001"), fresh], ["take_0001", "take_0002"], config, 2, 0)
+    assert kept == [fresh]
+    assert remarks == ["left out: take_0001, the run learned from it"]
+    with pytest.raises(
+        ValueError, match=r"learned from every take that was given \(take_0001\): give takes that it has not seen"
+    ):
+        held_out([demo(bag="take_0001")], ["take_0001"], config, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (demo(actions=7, bag="odd"), "odd has 7 actions, dclaw_valve3_ccw has 2"),
+        (demo(task="walker_walk", bag="odd"), "odd shows walker_walk, the run learned dclaw_valve3_ccw"),
+        (demo(pixels=16, bag="small"), r"small has pictures of 16 px, model\.image_size=32"),
+    ],
+)
+def test_takes_that_do_not_fit_the_run_are_refused_by_name(given: Episode, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        held_out([demo(), given], [], load_config("debug"), 2, 0)
+
+
+def test_takes_without_the_joints_that_a_policy_observes_are_refused():
+    config = load_config("debug", {"model.proprioception": True, "model.joint_scale": 1.0})
+    with pytest.raises(ValueError, match="0 joint angles, the run's policy observes 3"):
+        held_out([demo()], [], config, 2, 3)

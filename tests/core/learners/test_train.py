@@ -5,14 +5,17 @@ import json
 import resource
 from types import SimpleNamespace
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import read_episode
+from vmail_core.learners import train
 from vmail_core.learners.collect import rollout
 from vmail_core.learners.config import Config, load_config
+from vmail_core.learners.prediction_pictures import GAP, HEADING, SIDE
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.train import Trainer
 
@@ -111,6 +114,36 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, average):
     assert second.progress.update == half_way
     second.run()
     assert torch.equal(parameters(whole), parameters(second))
+
+
+def test_evaluations_show_what_the_model_foretells_of_the_same_chunks(tmp_path, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(train, "write_video", lambda path, frames, rate: shown.update({path.name: np.stack(frames)}))
+    Trainer(load_config("debug", {"train.updates": 16}), demos(), Dot(), tmp_path).run()
+    names = [f"prediction_{update:07d}.mp4" for update in (4, 8, 12, 16)]
+    assert sorted(name for name in shown if name.startswith("prediction")) == names
+    first, _, earlier, last = (shown[name] for name in names)
+    row, column = SIDE + HEADING, SIDE + GAP
+    assert last.shape == (6, 4 * row, 3 * SIDE + 2 * GAP, 3), "two demonstrations and two of practice"
+    assert np.array_equal(earlier[:, :, :SIDE], last[:, :, :SIDE]), "the same truth each time"
+    assert np.array_equal(first[:, : 2 * row, :SIDE], last[:, : 2 * row, :SIDE]), "demonstrations: from the first on"
+    assert not np.array_equal(earlier[:, :, column : column + SIDE], last[:, :, column : column + SIDE])
+
+
+def test_looking_at_the_model_leaves_the_random_states_alone(tmp_path, config):
+    trainer = Trainer(config, demos(), Dot(), tmp_path)
+    trainer.advance()
+    torch_before, numpy_before = torch.get_rng_state(), trainer.rng.bit_generator.state
+    trainer.evaluate()
+    assert torch.equal(torch_before, torch.get_rng_state()) and numpy_before == trainer.rng.bit_generator.state
+
+
+def test_videos_of_predictions_play(tmp_path, config):
+    trainer = Trainer(config, demos(), Dot(), tmp_path)
+    trainer.evaluate()
+    frames = iio.imread(tmp_path / "videos" / "prediction_0000000.mp4", plugin="pyav")
+    assert frames.shape == (6, 2 * (SIDE + HEADING), 3 * SIDE + 2 * GAP, 3)
+    assert frames[:, :HEADING].mean() > 200 > frames.mean(), "white paper with a title above the pictures"
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path, config):

@@ -1,0 +1,41 @@
+"""What pages have in common: the frame around their sections, tables, and text that is safe in HTML."""
+
+from __future__ import annotations
+
+import html
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def write_html(path: Path, title: str, sections: Sequence[str]) -> Path:
+    """Write a page of sections whole or not at all; empty ones are left out. Returns its path."""
+    template = string.Template(Path(__file__).with_name("page.html").read_text())
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(template.substitute(title=escape(title), body="\n".join(filter(None, sections))))
+    temporary.replace(path)
+    return path
+
+
+def table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    """A table of heads and rows of `table_row`, which scrolls where it is too wide."""
+    top = "".join(f"<th>{head}</th>" for head in heads)
+    return f'<div class="scroll"><table><tr>{top}</tr>{"".join(rows)}</table></div>'
+
+
+def table_row(cells: Sequence[str], ours: bool = False) -> str:
+    """A table's row of cells in HTML; `ours` stands out."""
+    marked = ' class="ours"' if ours else ""
+    return f"<tr{marked}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def facts(entries: dict[str, Any]) -> str:
+    """Names and what is to be said of each, as a list."""
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in entries.items())
+    return f"<dl>{listed}</dl>"
+
+
+def escape(value: Any) -> str:
+    """A value as text in HTML."""
+    return html.escape(str(value))
