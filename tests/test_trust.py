@@ -25,7 +25,7 @@ ACTIONS = 2
 def make_run(path: Path, joint_scale: float = 0.0, checkpoint: bool = True) -> VMAIL:
     torch.manual_seed(0)
     config = load_config("debug", {"model.joint_scale": joint_scale, "policy.horizon": 3})
-    run, learner = RunFolder(path), VMAIL(config, ACTIONS)
+    run, learner = RunFolder(path), VMAIL(config, ACTIONS, joint_count=ACTIONS)
     run.begin(config, ["take_0001"], "radians")
     if checkpoint:
         run.save_checkpoint(learner, {"update": 7}, np.random.default_rng(0))

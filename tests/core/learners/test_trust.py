@@ -28,7 +28,7 @@ STEPS, CONTEXT = 4, 3
 @pytest.fixture
 def model() -> WorldModel:
     torch.manual_seed(0)
-    return VMAIL(load_config("debug", {"model.joint_scale": 1.0}), action_size=2).model
+    return VMAIL(load_config("debug", {"model.joint_scale": 1.0}), action_size=2, joint_count=2).model
 
 
 def take(rows: int = 11, seed: int = 0, joints: bool = True) -> Episode:
