@@ -72,6 +72,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "demonstrations uniform": {"train.demo_fraction": None},
     "no chunks from the start": {"train.from_start": 0.0},
     "last weights": {"train.average": 0.0},
+    "cooldown": {"train.cooldown": 0.4},
     "half the practice": {"train.updates_per_episode": 20},
     "twice the practice": {"train.updates_per_episode": 5},
     "exploration 0.3": {"policy.exploration": 0.3},

@@ -106,6 +106,7 @@ class Train:
     average: float = (
         0.0  # decay of the running mean of model and actor that is scored and deployed; 0: the last weights
     )
+    cooldown: float = 0.0  # last share of the run over which all learning rates fall to zero
     minutes: float | None = None  # stop after this much wall time, whichever comes first
     checkpoint_minutes: float = 5.0
     eval_every: int = 1000

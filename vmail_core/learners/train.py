@@ -108,9 +108,7 @@ class Trainer:
     @property
     def done(self) -> bool:
         """Whether the run has used its updates or its time."""
-        train = self.config.train
-        out_of_time = train.minutes is not None and self.progress.seconds >= 60.0 * train.minutes
-        return self.progress.update >= train.updates or out_of_time
+        return self._elapsed >= 1.0
 
     def stop(self) -> None:
         """End `run` soon: after the updates in progress, with a checkpoint to go on from. Safe in a signal handler."""
@@ -163,6 +161,7 @@ class Trainer:
         train = self.config.train
         totals: dict[str, torch.Tensor] = {}
         for _ in range(updates):
+            self.learner.scale_learning_rates(self._cooling)
             demo_count = self._demo_count()
             chunks = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
             try:
@@ -180,6 +179,19 @@ class Trainer:
                 totals[name] = totals.get(name, torch.zeros(())) + value
             self.progress.update += 1
         return {name: float(total) / updates for name, total in totals.items()}
+
+    @property
+    def _cooling(self) -> float:
+        """Share of the learning rates at the coming update: 1, and in the run's last part down to almost 0."""
+        train, left = self.config.train, 1.0 - self._elapsed
+        return min(1.0, left / train.cooldown) if train.cooldown else 1.0
+
+    @property
+    def _elapsed(self) -> float:
+        """Share of the run's updates that are done, or of its minutes, whichever is nearer to the end."""
+        train = self.config.train
+        timed = self.progress.seconds / (60.0 * train.minutes) if train.minutes else 0.0
+        return min(1.0, max(self.progress.update / train.updates, timed))
 
     @property
     def _imitation_share(self) -> float:

@@ -88,11 +88,18 @@ class VMAIL(nn.Module):
         model, actor = (average.module for average in self._averages)
         return cast(WorldModel, model), cast(Actor, actor)
 
+    def scale_learning_rates(self, factor: float) -> None:
+        """Learn with `factor` times the config's learning rates from here on."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
 
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), learning_rate, eps=1e-7, fused=True)
+        group = {"params": list(module.parameters()), "initial_lr": learning_rate}
+        return torch.optim.Adam([group], learning_rate, eps=1e-7, fused=True)
 
     def update(
         self,

@@ -239,3 +239,19 @@ def test_a_rollout_hands_each_picture_the_joints_at_it():
     assert np.ptp(episode.joint_positions, axis=0).max() > 0.05
     rollout(policy, Dot(), seed=3)
     assert policy.seen == [None] * 8
+
+
+def test_learning_rates_fall_to_zero_over_the_cooldown_and_a_resumed_run_goes_on_there(tmp_path):
+    config = load_config("debug", {"train.cooldown": 0.5, "train.updates": 8, "train.updates_per_episode": 1})
+    whole, rates = Trainer(config, demos(), Dot(), tmp_path / "whole"), []
+    while not whole.done:
+        whole.advance()
+        rates.append(whole.learner.optimisers["actor"].param_groups[0]["lr"] / config.policy.learning_rate)
+    assert rates == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25])
+    first = Trainer(config, demos(), Dot(), tmp_path / "parts")
+    while first.progress.update < 6:
+        first.advance()
+    first.save()
+    second = Trainer(config, demos(), Dot(), tmp_path / "parts")
+    second.run()
+    assert torch.equal(parameters(whole), parameters(second))
