@@ -19,10 +19,11 @@ class ReturnRange(nn.Module):
         """Begins with the first batch."""
         super().__init__()
         self.register_buffer("value", torch.full((), torch.nan))
+        self.register_buffer("_quantiles", torch.tensor([LOW, HIGH]), persistent=False)
 
     def forward(self, returns: Tensor) -> Tensor:
         """Take in returns of any shape, without history; gives the present range, at least 1."""
-        low, high = torch.quantile(returns.flatten().float(), returns.new_tensor([LOW, HIGH], dtype=torch.float32))
+        low, high = torch.quantile(returns.flatten().float(), self._quantiles.float())
         new = high - low
         self.value.copy_(torch.where(self.value.isnan(), new, DECAY * self.value + (1.0 - DECAY) * new))
         return self.value.clamp(min=SMALLEST)

@@ -6,18 +6,20 @@ from one batch. The loop around it is in `train.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from vmail_core.learners import equations as eq
 from vmail_core.learners.config import Config
+from vmail_core.learners.cuda_graph import Graphs
 from vmail_core.learners.return_range import ReturnRange
+from vmail_core.learners.running_mean import RunningMean
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
 
 
@@ -65,14 +67,13 @@ class VMAIL(nn.Module):
         self.to(device)
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
+        self._graphs = Graphs() if self.device.type == "cuda" else None
         for parameter in self.model.parameters():
             if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
-        average = running_mean(config.train.average)
-        self._averages = [
-            AveragedModel(module, multi_avg_fn=average) for module in (self.model, self.actor) if config.train.average
-        ]
-        self._averaged = nn.ModuleList(self._averages)  # for checkpoints to hold
+        self._averaged = nn.ModuleList(
+            RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
+        )
         self.optimisers = {
             "model": self._adam(self.model, m.learning_rate),
             "discriminator": self._adam(self.discriminator, d.learning_rate),
@@ -83,58 +84,86 @@ class VMAIL(nn.Module):
     @property
     def deployed(self) -> tuple[WorldModel, Actor]:
         """The model and actor that are scored and exported: running means where `train.average` asks for them."""
-        if not self._averages:
+        if not self._averaged:
             return self.model, self.actor
-        model, actor = (average.module for average in self._averages)
+        model, actor = (average.module for average in self._averaged)
         return cast(WorldModel, model), cast(Actor, actor)
 
     def scale_learning_rates(self, factor: float) -> None:
         """Learn with `factor` times the config's learning rates from here on."""
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = factor * group["initial_lr"]
+                rate = factor * group["initial_lr"]
+                group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
+        # Without its cache: a captured graph must convert the weights anew each time.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced, cache_enabled=False)
 
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         group = {"params": list(module.parameters()), "initial_lr": learning_rate}
-        return torch.optim.Adam([group], learning_rate, eps=1e-7, fused=True)
+        # A captured graph keeps the step count and the rate that it reads on the device.
+        on_gpu = self.device.type == "cuda"
+        rate = torch.tensor(learning_rate, device=self.device) if on_gpu else learning_rate
+        return torch.optim.Adam([group], rate, eps=1e-7, fused=True, capturable=on_gpu)
 
     def update(
         self,
-        image: np.ndarray,
-        action: np.ndarray,
+        image: np.ndarray | Tensor,
+        action: np.ndarray | Tensor,
         demo_count: int,
         share: float = 1.0,
-        joint_positions: np.ndarray | None = None,
+        joint_positions: np.ndarray | Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One update from chunks whose first `demo_count` are demonstrations.
 
         Args:
-            image: (L, B, S, S, 3) uint8.
+            image: (L, B, S, S, 3) uint8; like the others an array, or a tensor on the learner's device.
             action: (L, B, A) float32; action[t] led to image[t].
             demo_count: how many of the B chunks the expert made.
             share: of Eq. 8's weight `policy.imitation`; 0 leaves Eq. 6 and Eq. 8 out, and the policy copies the expert.
             joint_positions: (L, B, J) float32 rad at each image; needed with `model.joint_scale`.
 
         Returns:
-            Named scalars.
+            Named scalars; on a GPU the next update overwrites them.
+
+        Raises:
+            FloatingPointError: a gradient is not finite. The networks are spoilt then.
         """
-        assert image.dtype == np.uint8 and action.dtype == np.float32, (image.dtype, action.dtype)
-        actions = torch.from_numpy(action).to(self.device)
-        pixels = preprocess(torch.from_numpy(image).to(self.device))
-        joints = None if joint_positions is None else torch.from_numpy(joint_positions).to(self.device)
-        beliefs, report = self.learn_model(pixels, actions, joints)
-        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), actions[1:, :demo_count].flatten(0, 1))
-        if not share * self.config.policy.imitation:
+        pixels, actions = self._on_device(image), self._on_device(action)
+        joints = None if joint_positions is None else self._on_device(joint_positions)
+        assert (pixels.dtype, actions.dtype) == (torch.uint8, torch.float32), (pixels.dtype, actions.dtype)
+        behave = bool(share * self.config.policy.imitation)
+        inputs = [pixels, actions, torch.tensor(share, device=self.device), *([] if joints is None else [joints])]
+        learn = functools.partial(self._learn, demo_count, behave)
+        report = self._graphs(("update", demo_count, behave), learn, inputs) if self._graphs else learn(*inputs)
+        self._check_gradients(report)
+        return report
+
+    def _learn(
+        self, demo_count: int, behave: bool, image: Tensor, action: Tensor, share: Tensor, joints: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """`update` on the device: the shapes are the same each time, and nothing waits for a result."""
+        beliefs, report = self.learn_model(preprocess(image), action, joints)
+        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), action[1:, :demo_count].flatten(0, 1))
+        if not behave:
             report |= self._clone(expert)
         else:
-            practice = (beliefs.feature[:, demo_count:], actions[1:, demo_count:])
+            practice = (beliefs.feature[:, demo_count:], action[1:, demo_count:])
             report |= self.learn_behaviour(self._starts(beliefs), expert, practice, share)
-        for average, module in zip(self._averages, (self.model, self.actor), strict=False):
-            average.update_parameters(module)
+        for average, module in zip(self._averaged, (self.model, self.actor), strict=False):
+            cast(RunningMean, average).update(module)
         return report
+
+    def _on_device(self, array: np.ndarray | Tensor) -> Tensor:
+        return torch.as_tensor(array, device=self.device)
+
+    def _check_gradients(self, report: dict[str, Tensor]) -> None:
+        """Raises FloatingPointError for the first part, in the order of learning, that has no finite gradient."""
+        for name in self.optimisers:
+            norm = report.get(f"{name}_gradient")
+            if norm is not None and not torch.isfinite(norm):
+                raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
 
     def learn_model(
         self, pixels: Tensor, action: Tensor, joints: Tensor | None = None
@@ -143,11 +172,15 @@ class VMAIL(nn.Module):
         config = self.config.model
         with self._autocast():
             loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config, joints)
-        self._step("model", loss, self.model.parameters())
+        report["model_gradient"] = self._step("model", loss, self.model)
         return beliefs.detach(), {name: value.detach() for name, value in report.items()}
 
     def learn_behaviour(
-        self, starts: Latent, expert: tuple[Tensor, Tensor], practice: tuple[Tensor, Tensor], share: float = 1.0
+        self,
+        starts: Latent,
+        expert: tuple[Tensor, Tensor],
+        practice: tuple[Tensor, Tensor],
+        share: Tensor | float = 1.0,
     ) -> dict[str, Tensor]:
         """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
         with frozen(self.model, self.discriminator, self.critic), self._autocast():
@@ -188,7 +221,7 @@ class VMAIL(nn.Module):
             loss = loss + config.penalty_weight * eq.parameter_penalty(self.discriminator, expert)
         elif config.penalty == "input":
             loss = loss + config.penalty_weight * eq.input_penalty(self.discriminator, expert, agent)
-        self._step("discriminator", loss, self.discriminator.parameters())
+        report["discriminator_gradient"] = self._step("discriminator", loss, self.discriminator)
         return report
 
     def _noisy(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -201,7 +234,7 @@ class VMAIL(nn.Module):
         actions: Tensor,
         expert: tuple[Tensor, Tensor],
         practice: tuple[Tensor, Tensor],
-        share: float,
+        share: Tensor | float,
     ) -> dict[str, Tensor]:
         config = self.config.policy
         with frozen(self.discriminator, self.critic), self._autocast():
@@ -216,11 +249,10 @@ class VMAIL(nn.Module):
         if config.self_imitation and practice[1].numel():
             report["self_imitation_loss"] = self._self_imitation_loss(*practice)
             loss = loss + config.self_imitation * report["self_imitation_loss"]
-        self._step("actor", loss, self.actor.parameters())
+        report["actor_gradient"] = self._step("actor", loss, self.actor)
         if config.bootstrap:
             critic_loss = 0.5 * (self.critic(features[:-1].detach()) - returns.detach()).square().mean()
-            self._step("critic", critic_loss, self.critic.parameters())
-            report["critic_loss"] = critic_loss
+            report |= {"critic_loss": critic_loss, "critic_gradient": self._step("critic", critic_loss, self.critic)}
         return report | {"actor_loss": loss}
 
     def _cloning_loss(self, expert: tuple[Tensor, Tensor]) -> Tensor:
@@ -243,28 +275,16 @@ class VMAIL(nn.Module):
     def _clone(self, expert: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """The warm start, and the latent-cloning control: copy the expert on its beliefs, imagine nothing."""
         loss = self._cloning_loss(expert)
-        self._step("actor", loss, self.actor.parameters())
-        return {"cloning_loss": loss.detach()}
+        return {"cloning_loss": loss.detach(), "actor_gradient": self._step("actor", loss, self.actor)}
 
-    def _step(self, name: str, loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    def _step(self, name: str, loss: Tensor, module: nn.Module) -> Tensor:
+        """One step down the loss. Returns the norm of the gradient before it was clipped."""
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(list(parameters), self.config.train.gradient_clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
+        norm = nn.utils.clip_grad_norm_(list(module.parameters()), self.config.train.gradient_clip)
         optimiser.step()
-
-
-def running_mean(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """For AveragedModel: an exponential mean that is short at first, lest early weights stay in it for long."""
-
-    @torch.no_grad()
-    def update(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        kept = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
-        torch._foreach_lerp_(list(averages), list(current), 1.0 - kept)
-
-    return update
+        return norm.detach()
 
 
 def wants_bfloat16(precision: str, device: torch.device) -> bool:

@@ -6,7 +6,8 @@ import torch
 
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.config import load_config
-from vmail_core.learners.vmail import VMAIL, frozen, running_mean
+from vmail_core.learners.running_mean import RunningMean
+from vmail_core.learners.vmail import VMAIL, frozen
 
 
 @pytest.fixture
@@ -187,11 +188,14 @@ def test_what_is_deployed_is_the_running_mean_of_the_weights():
         torch.testing.assert_close(weights(deployed), 2 / 11 * before + 9 / 11 * weights(module))
 
 
-@pytest.mark.parametrize(("count", "kept"), [(1, 2 / 11), (90, 0.9), (10_000, 0.9)])
+@pytest.mark.parametrize(("count", "kept"), [(0, 0.0), (1, 2 / 11), (90, 0.9), (10_000, 0.9)])
 def test_the_running_mean_is_short_at_first(count, kept):
-    average = torch.ones(3)
-    running_mean(0.9)([average], [torch.zeros(3)], count)
-    torch.testing.assert_close(average, torch.full((3,), kept))
+    mean, current = RunningMean(torch.nn.Linear(1, 1), 0.9), torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(mean.module.weight)
+    torch.nn.init.zeros_(current.weight)
+    mean.n_averaged.fill_(count)
+    mean.update(current)
+    assert (float(mean.module.weight), int(mean.n_averaged)) == (pytest.approx(kept), count + 1)
 
 
 def test_without_averaging_the_last_weights_are_deployed(learner):
