@@ -40,6 +40,7 @@ def console(tmp_path: Path) -> Console:
     return Console(file=(tmp_path / "console.txt").open("w"), width=200)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 def test_interrupted_run_saves_says_so_and_goes_on(
     preset: Path,
     small: dict[str, Any],
@@ -47,6 +48,7 @@ def test_interrupted_run_saves_says_so_and_goes_on(
     tmp_path: Path,
     console: Console,
     monkeypatch: pytest.MonkeyPatch,
+    workers: int,
 ) -> None:
     report = TrainingDisplay.report
 
@@ -57,11 +59,11 @@ def test_interrupted_run_saves_says_so_and_goes_on(
 
     monkeypatch.setattr(TrainingDisplay, "report", interrupt_first)
     run = tmp_path / "run"
-    first = train(preset, episodes, run, console=console)
+    first = train(preset, episodes, run, {"train.workers": workers}, console=console)
     assert not first.finished and 0 < first.progress.update < small["train"]["updates"]
     assert RunFolder(run).checkpoint() is not None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    second = train(preset, episodes, run, console=console)
+    second = train(preset, episodes, run, {"train.workers": workers}, console=console)
     assert second.finished and second.progress.update == small["train"]["updates"]
     console.file.flush()
     said = (tmp_path / "console.txt").read_text()

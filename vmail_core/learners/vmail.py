@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from vmail_core.learners import equations as eq
+from vmail_core.learners.acting import new_actor, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
@@ -29,29 +30,15 @@ class VMAIL(nn.Module):
         super().__init__()
         self.config, self.action_size = config, action_size
         m, d, p = config.model, config.discriminator, config.policy
-        self.model = WorldModel(
-            m.image_size,
-            action_size,
-            m.depth,
-            m.deter,
-            m.stoch,
-            m.hidden,
-            m.min_std,
-            m.norm,
-            m.vision,
-            predict_joints=m.joint_scale > 0.0,
-        )
+        self.model = new_model(config, action_size)
         size = self.model.feature_size
         self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
-        self.actor = Actor(size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
+        self.actor = new_actor(config, action_size, size)
         self.critic = Critic(size, p.units, p.critic_layers, p.norm)
         self.return_range = ReturnRange()
         self.to(device)
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
-        for parameter in self.model.parameters():
-            if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
-                parameter.data = parameter.data.to(memory_format=torch.channels_last)
         average = running_mean(config.train.average)
         self._averages = [
             AveragedModel(module, multi_avg_fn=average) for module in (self.model, self.actor) if config.train.average
