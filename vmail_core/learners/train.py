@@ -233,7 +233,8 @@ class Trainer:
         """Write a checkpoint that `run` on the same folder goes on from."""
         self.stage = "saving"
         progress = dataclasses.asdict(self.progress)
-        self.folder.save_checkpoint(self.learner, progress, self.rng, self.collector.begun())
+        begun = {} if self.done else self.collector.begun()  # a run that is done never wants them
+        self.folder.save_checkpoint(self.learner, progress, self.rng, begun)
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:

@@ -76,6 +76,7 @@ def test_updates_and_episodes_keep_the_ratio_that_they_have_without_workers(tmp_
     assert whole != inline  # weights that are older act in practice
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_goes_on_to_the_same_losses(tmp_path, whole):
     program = (
         "import pathlib, torch, test_workers, toy_world; torch.set_num_threads(1); "
