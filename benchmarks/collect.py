@@ -1,6 +1,6 @@
 """Updates a second with practice included: the learner collects in between, or workers collect while it learns.
 
-    python benchmarks/collect.py [--presets fast/dclaw_cpu fast/walker_cpu] [--workers 0 1 2] [--threads 2] [--turns 3]
+    python benchmarks/collect.py [--presets fast/dclaw_cpu fast/walker_cpu] [--workers 0 1 2] [--threads 2] [--turns 2]
 
 A turn is an episode and the updates that follow it. The first one starts the workers and waits for a whole episode,
 which a run does once; the rates leave it out. Each measurement is a process of its own, as `vmail train` sets it up.
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["fast/dclaw_cpu", "fast/walker_cpu"])
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", nargs="+", type=int, default=[2], help="of the learner [2]")
-    parser.add_argument("--turns", type=int, default=3, help="that are timed [3]")
+    parser.add_argument("--turns", type=int, default=2, help="that are timed [2]")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:

@@ -67,7 +67,7 @@ class Trainer:
 
         Raises:
             ValueError: no demonstrations, they do not fit config or environment (see `usable`), the folder holds a run
-                with another config, or there is no `make_env` for workers.
+                with another config, or workers cannot be had.
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
@@ -94,8 +94,10 @@ class Trainer:
         workers = self.config.train.workers
         if not workers:
             return Inline(self.learner, self.env, self.folder, self.rng)
-        if workers < 0 or make_env is None:
-            raise ValueError(f"train.workers={workers} needs a number of processes, and what makes their environments")
+        if workers < 0:
+            raise ValueError(f"train.workers cannot be {workers}: it is a number of processes, or 0")
+        if make_env is None:
+            raise ValueError(f"train.workers={workers} needs `make_env` for their environments: pass it, or set 0")
         return Workers(self.learner, make_env, self.folder)
 
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:

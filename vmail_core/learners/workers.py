@@ -58,7 +58,6 @@ class Workers:
         count = learner.config.train.workers
         self._ahead = max(LEAST_AHEAD, count)
         self._staging = folder.path / "practice.new"
-        shutil.rmtree(self._staging, ignore_errors=True)
         self._begun: dict[int, tuple[bytes, Future[None]]] = {}
         self._to_begin_again: dict[int, bytes] = {}
         # A thread minds each worker. It does nothing but wait, so it takes no time from the learner.

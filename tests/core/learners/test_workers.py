@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from toy_world import Dot, Faulty, demos
 
 from vmail_core.learners.config import Config, load_config
@@ -30,8 +29,10 @@ def config(workers: int) -> Config:
         "updates": UPDATES,
         "updates_per_episode": PER_EPISODE,
         "eval_every": 1000,
+        "checkpoint_minutes": 0.0,
+        "threads": 1,
+        "workers": workers,
     }
-    settings |= {"workers": workers, "checkpoint_minutes": 0.0}
     return load_config("debug", {f"train.{name}": value for name, value in settings.items()})
 
 
@@ -52,7 +53,6 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     """What a run with two workers and no trouble writes down."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("whole")
     found = run(folder, 2)
     assert not multiprocessing.active_children()
@@ -79,29 +79,38 @@ def test_updates_and_episodes_keep_the_ratio_that_they_have_without_workers(tmp_
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_goes_on_to_the_same_losses(tmp_path, whole):
     program = (
-        "import pathlib, torch, test_workers, toy_world; torch.set_num_threads(1); "
+        "import pathlib, test_workers, toy_world; "
         f"test_workers.begin(pathlib.Path({str(tmp_path)!r}), 2, toy_world.Slow).run()"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path})
-    wait_until(lambda: bool(RunFolder(tmp_path).begun_practice()), process)
+    later = PRETRAIN + 2 * PER_EPISODE  # there is a checkpoint of the turn before, with episodes under way
+    wait_until(lambda: any(row["update"] >= later for row in metrics(tmp_path)), process)
     workers = children(process.pid)
     assert len(workers) >= 2
     process.kill()
     process.wait()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    wait_until(lambda: not any(runs(pid) for pid in workers))
     resumed = begin(tmp_path, 2)
-    assert PRETRAIN < resumed.progress.update < UPDATES
+    assert PRETRAIN < resumed.progress.update < UPDATES and len(RunFolder(tmp_path).begun_practice()) == 2
     resumed.run()
     assert metrics(tmp_path) == whole
     assert len(list((tmp_path / "practice").glob("*.npz"))) == (UPDATES - PRETRAIN) // PER_EPISODE
 
 
 def wait_until(true: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 120.0
     while not true():
         assert time.monotonic() < deadline and (process is None or process.poll() is None)
         time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and more than an entry that nobody has asked for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def children(pid: int) -> list[int]:
@@ -135,6 +144,8 @@ def test_ctrl_c_is_not_for_workers(tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_workers_want_to_be_told_how_to_make_their_world(tmp_path):
-    with pytest.raises(ValueError, match="train.workers=1"):
+def test_workers_that_cannot_be_had_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"train\.workers=1 needs `make_env`"):
         Trainer(config(1), demos(), Dot(), tmp_path)
+    with pytest.raises(ValueError, match="train.workers cannot be -1"):
+        begin(tmp_path, -1)
