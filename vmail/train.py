@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import signal
 import time
@@ -68,8 +69,8 @@ def train(
 def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, console: Console) -> TrainResult:
     """`train` with a config and episodes in hand."""
     keep_freed_memory()
-    env = VisualTask(config.task, config.model.image_size, **config.task_options)
-    trainer = Trainer(config, demos, env, run_dir)
+    make_env = functools.partial(VisualTask, config.task, config.model.image_size, **config.task_options)
+    trainer = Trainer(config, demos, make_env(), run_dir, make_env=make_env)
     for remark in trainer.left_out:
         console.print(remark)
     if trainer.progress.update:

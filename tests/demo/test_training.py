@@ -18,6 +18,7 @@ from vmail.train import train
 from vmail.training_display import TrainingDisplay
 from vmail_core.episodes import Episode, write_episode
 from vmail_core.learners.run_folder import RunFolder
+from vmail_core.learners.train import Progress
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,20 @@ def console(tmp_path: Path) -> Console:
     return Console(file=(tmp_path / "console.txt").open("w"), width=200)
 
 
+def interrupt_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the report of so many, once."""
+    report, reports = TrainingDisplay.report, []
+
+    def interrupting(display: TrainingDisplay, progress: Progress, metrics: dict[str, float]) -> None:
+        report(display, progress, metrics)
+        reports.append(progress)
+        if len(reports) == number:
+            monkeypatch.undo()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingDisplay, "report", interrupting)
+
+
 def test_interrupted_run_saves_says_so_and_goes_on(
     preset: Path,
     small: dict[str, Any],
@@ -48,14 +63,7 @@ def test_interrupted_run_saves_says_so_and_goes_on(
     console: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    report = TrainingDisplay.report
-
-    def interrupt_first(display: TrainingDisplay, progress: object, metrics: dict[str, float]) -> None:
-        report(display, progress, metrics)  # type: ignore[arg-type]
-        monkeypatch.undo()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(TrainingDisplay, "report", interrupt_first)
+    interrupt_at(1, monkeypatch)
     run = tmp_path / "run"
     first = train(preset, episodes, run, console=console)
     assert not first.finished and 0 < first.progress.update < small["train"]["updates"]
@@ -69,6 +77,21 @@ def test_interrupted_run_saves_says_so_and_goes_on(
     assert f"from update {first.progress.update}" in said and "rad (mean of 1 starts)" in said
     with av.open(next((run / "videos").glob("update_*.mp4"))) as video:
         assert video.streams.video[0].frames == 80
+
+
+@pytest.mark.slow
+def test_workers_in_any_number_and_after_an_interruption_make_the_same_run(
+    preset: Path, episodes: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates = {"train.updates": 50, "train.eval_every": 1000}
+    train(preset, episodes, tmp_path / "one", updates | {"train.workers": 1}, console=console)
+    interrupt_at(3, monkeypatch)
+    two = updates | {"train.workers": 2}
+    assert not train(preset, episodes, tmp_path / "two", two, console=console).finished
+    assert train(preset, episodes, tmp_path / "two", two, console=console).finished
+    first, second = (RunFolder(tmp_path / name).metrics() for name in ("one", "two"))
+    assert [row | {"seconds": 0.0} for row in first] == [row | {"seconds": 0.0} for row in second]
+    assert first[-1]["env_steps"] == 4 * 80
 
 
 def test_command_line_trains_and_scores(

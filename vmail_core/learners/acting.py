@@ -1,11 +1,49 @@
-"""Acting with learned networks in torch: the belief filter and the actor, one picture at a time."""
+"""Acting in torch: the networks that it takes, and how they choose, one picture at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from vmail_core.learners.config import Config
 from vmail_core.models import Actor, Latent, WorldModel
+
+
+def new_model(config: Config, action_size: int, joint_count: int) -> WorldModel:
+    """A world model as the config wants it.
+
+    Raises:
+        ValueError: the config wants joint angles and there are none.
+    """
+    m = config.model
+    if m.joint_scale and joint_count < 1:
+        raise ValueError(
+            f"model.joint_scale={m.joint_scale} wants joint angles, and {config.task} has none: learn without them, "
+            "model.joint_scale=0 and model.proprioception=false"
+        )
+    model = WorldModel(
+        m.image_size,
+        action_size,
+        m.depth,
+        m.deter,
+        m.stoch,
+        m.hidden,
+        m.min_std,
+        m.norm,
+        m.vision,
+        predicted_joints=joint_count if m.joint_scale else 0,
+        observed_joints=joint_count if m.proprioception else 0,
+    )
+    for parameter in model.parameters():
+        if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return model
+
+
+def new_actor(config: Config, action_size: int, feature_size: int) -> Actor:
+    """An actor as the config wants it."""
+    p = config.policy
+    return Actor(feature_size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
 
 
 class FilteringPolicy:

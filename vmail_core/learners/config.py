@@ -101,6 +101,7 @@ class Train:
     updates: int = 100_000
     updates_per_episode: int = 100
     prefill_episodes: int = 0
+    workers: int = 0  # processes that collect practice while the learner learns; 0: it collects in between, itself
     capacity: int | None = None  # rows of practice kept
     gradient_clip: float = 100.0
     average: float = (

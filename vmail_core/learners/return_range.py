@@ -14,6 +14,7 @@ class ReturnRange(nn.Module):
     """Running distance between the 5 % and 95 % quantiles of returns; part of checkpoints."""
 
     value: Tensor
+    _quantiles: Tensor
 
     def __init__(self) -> None:
         """Begins with the first batch."""

@@ -2,6 +2,8 @@
 
     run/config.yaml  run.json  metrics.jsonl  events…  checkpoint/  practice/  videos/  (failed_batch.npz)
 
+While workers collect, practice.new/ holds their episodes until learning takes them.
+
 Checkpoints are safetensors and JSON. They are written beside the last one and renamed, so a kill at any
 moment leaves one that is whole.
 """
@@ -27,6 +29,8 @@ from torch.utils.tensorboard import SummaryWriter
 from vmail_core.learners.config import Config, config_from_dict
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
+
+ACTING = "acting_"
 
 
 class RunFolder:
@@ -109,8 +113,12 @@ class RunFolder:
         rows = [row for row in self.metrics() if row["update"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
-    def save_checkpoint(self, learner: VMAIL, state: dict[str, Any], rng: np.random.Generator) -> None:
+    def save_checkpoint(
+        self, learner: VMAIL, state: dict[str, Any], rng: np.random.Generator, begun: dict[int, bytes] | None = None
+    ) -> None:
         """Write networks, optimisers, random states and `state` (plain JSON data), whole or not at all.
+
+        `begun` holds, by number, the safetensors of weights that act in episodes which are not yet part of practice.
 
         Raises:
             OSError: it cannot be written; the last checkpoint is still there.
@@ -122,6 +130,8 @@ class RunFolder:
             new.mkdir(parents=True)
             save_file(networks, new / "networks.safetensors")
             save_file({**optimiser_tensors(learner), "rng": torch.get_rng_state()}, new / "optimisers.safetensors")
+            for index, weights in (begun or {}).items():
+                (new / f"{ACTING}{index:06d}.safetensors").write_bytes(weights)
             (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
         replaced = self.path / "checkpoint.old"
         shutil.rmtree(replaced, ignore_errors=True)
@@ -129,6 +139,12 @@ class RunFolder:
             old.rename(replaced)
         new.rename(old)
         shutil.rmtree(replaced, ignore_errors=True)
+
+    def begun_practice(self) -> dict[int, bytes]:
+        """`begun` of the last checkpoint."""
+        folder = self.checkpoint()
+        files = sorted(folder.glob(f"{ACTING}*.safetensors")) if folder else []
+        return {int(path.stem.removeprefix(ACTING)): path.read_bytes() for path in files}
 
     def save_batch(self, arrays: dict[str, Any]) -> Path:
         """Keep the batch at which learning failed, for whoever looks for the cause; returns its path."""

@@ -23,8 +23,9 @@ class RunningMean(nn.Module):
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take the present weights in. Nothing here waits for the device."""
-        means, current = list(self.module.parameters()), list(module.parameters())
-        steps = torch._foreach_sub(current, means)
+        means: list[Tensor] = list(self.module.parameters())
+        current: list[Tensor] = list(module.parameters())
+        steps = list(torch._foreach_sub(current, means))
         torch._foreach_mul_(steps, 1.0 - self.kept())
         torch._foreach_add_(means, steps)
         self.n_averaged += 1

@@ -5,6 +5,7 @@ Killed at any moment, it goes on from its last checkpoint when called again on t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -17,18 +18,19 @@ import torch
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.frames import at_size
 from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count, side_by_side
-from vmail_core.episodes.store import list_episodes, read_episode, write_episode
+from vmail_core.episodes.store import list_episodes, read_episode
 from vmail_core.learners.acting import FilteringPolicy
-from vmail_core.learners.collect import VisualEnv, rollout
+from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
 from vmail_core.learners.demonstrations import demo_name, usable
 from vmail_core.learners.evaluate import evaluate, summarise
+from vmail_core.learners.practice import Collector, Inline
 from vmail_core.learners.prediction_pictures import prediction_video
-from vmail_core.learners.run_folder import RunFolder, writing
+from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
+from vmail_core.learners.workers import MakeEnv, Workers
 
-PRACTICE_SEED = 1_000_000
 VIDEO_PIXELS = 240
 SHOWN_CHUNKS = 4  # in videos of predictions, half of them demonstrations
 SHOWN_CONTEXT = 5  # pictures that the belief sees in them before the model foretells the rest
@@ -54,19 +56,21 @@ class Trainer:
         env: VisualEnv,
         folder: str | Path,
         report: Callable[[Progress, dict[str, float]], None] | None = None,
+        make_env: MakeEnv | None = None,
     ) -> None:
         """Begin a run in `folder`, or go on with the one that is there.
 
         Args:
             config: all choices; a folder begun with others is refused.
             demos: the expert's episodes, at any picture size.
-            env: where the policy practises, with pictures of the model's size.
+            env: where the policy practises and is scored, with pictures of the model's size.
             folder: the run's folder.
             report: called with progress and metrics about once a second of updates.
+            make_env: makes the same environment in another process, for `train.workers`; it can be pickled.
 
         Raises:
-            ValueError: no demonstrations, they do not fit config or environment (see `usable`), or the folder holds a
-                run with another config.
+            ValueError: no demonstrations, they do not fit config or environment (see `usable`), the folder holds a run
+                with another config, or workers cannot be had.
         """
         if not demos:
             raise ValueError("no demonstrations to learn from: record some, or `vmail import BAG… --out DIR`")
@@ -86,7 +90,18 @@ class Trainer:
             self.demos.add(at_size(demo, config.model.image_size))
         self.learner = VMAIL(config, env.action_size, env.joint_count)
         self.expert_score = expert_score(demos, env.main_score)
+        self.collector = self._collector(make_env)
         self._resume_or_begin(demos)
+
+    def _collector(self, make_env: MakeEnv | None) -> Collector:
+        workers = self.config.train.workers
+        if not workers:
+            return Inline(self.learner, self.env, self.folder, self.rng)
+        if workers < 0:
+            raise ValueError(f"train.workers cannot be {workers}: it is a number of processes, or 0")
+        if make_env is None:
+            raise ValueError(f"train.workers={workers} needs `make_env` for their environments: pass it, or set 0")
+        return Workers(self.learner, make_env, self.folder)
 
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:
         if not self.folder.exists:
@@ -104,6 +119,7 @@ class Trainer:
                 self.practice.add(read_episode(path))
             else:
                 path.unlink()  # collected after the checkpoint: it will be collected again
+        self.collector.resume(self.folder.begun_practice())
 
     @property
     def done(self) -> bool:
@@ -117,15 +133,19 @@ class Trainer:
     def run(self) -> None:
         """Algorithm 1, to the end of the run's updates or time, or until `stop`."""
         saved = time.monotonic()
-        while not (self.done or self._stopping):
-            self.advance()
-            if time.monotonic() - saved > 60.0 * self.config.train.checkpoint_minutes:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+        with contextlib.closing(self.collector):
+            while not (self.done or self._stopping):
+                self.advance()
+                if time.monotonic() - saved > 60.0 * self.config.train.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+            self.save()
 
     def advance(self) -> None:
-        """One turn of Algorithm 1's outer loop: an episode if one is due, then updates; at times an evaluation."""
+        """One turn of Algorithm 1's outer loop: an episode if one is due, then updates; at times an evaluation.
+
+        Whoever calls it instead of `run` closes `collector` in the end.
+        """
         train, before = self.config.train, self.progress.update
         began = time.monotonic()
         metrics = self._collect() if self._episode_is_due() else {}
@@ -145,15 +165,11 @@ class Trainer:
     def _collect(self) -> dict[str, float]:
         """Lines 4 to 9: one episode of practice."""
         self.stage = "practising"
-        policy = FilteringPolicy(self.learner.model, self.learner.actor, self.config.policy.exploration, self.rng)
-        seed = PRACTICE_SEED + 10_000 * self.config.train.seed + self.progress.episodes
-        episode, score = rollout(policy, self.env, seed, {"source": "practice", "task": self.config.task})
-        with writing(self.folder.path):
-            write_episode(self.folder.practice, episode, f"practice_{self.progress.episodes:06d}")
+        episode = self.collector.collect(self.progress.episodes)
         self.practice.add(episode)
         self.progress.episodes += 1
         self.progress.env_steps += episode.steps
-        return {f"practice_{name}": value for name, value in score.items()}
+        return {f"practice_{name}": value for name, value in episode.provenance["score"].items()}
 
     def _learn(self, updates: int) -> dict[str, float]:
         """Lines 10 to 19, `updates` times; returns the mean of each metric."""
@@ -251,7 +267,9 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint that `run` on the same folder goes on from."""
         self.stage = "saving"
-        self.folder.save_checkpoint(self.learner, dataclasses.asdict(self.progress), self.rng)
+        progress = dataclasses.asdict(self.progress)
+        begun = {} if self.done else self.collector.begun()  # a run that is done never wants them
+        self.folder.save_checkpoint(self.learner, progress, self.rng, begun)
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:

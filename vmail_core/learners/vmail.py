@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vmail_core.learners import equations as eq
+from vmail_core.learners.acting import new_actor, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.cuda_graph import Graphs
 from vmail_core.learners.return_range import ReturnRange
@@ -41,36 +42,16 @@ class VMAIL(nn.Module):
         super().__init__()
         self.config, self.action_size = config, action_size
         m, d, p = config.model, config.discriminator, config.policy
-        if m.joint_scale and joint_count < 1:
-            raise ValueError(
-                f"model.joint_scale={m.joint_scale} wants joint angles, and {config.task} has none: learn without "
-                "them, model.joint_scale=0 and model.proprioception=false"
-            )
-        self.model = WorldModel(
-            m.image_size,
-            action_size,
-            m.depth,
-            m.deter,
-            m.stoch,
-            m.hidden,
-            m.min_std,
-            m.norm,
-            m.vision,
-            predicted_joints=joint_count if m.joint_scale else 0,
-            observed_joints=joint_count if m.proprioception else 0,
-        )
+        self.model = new_model(config, action_size, joint_count)
         size = self.model.feature_size
         self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
-        self.actor = Actor(size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
+        self.actor = new_actor(config, action_size, size)
         self.critic = Critic(size, p.units, p.critic_layers, p.norm)
         self.return_range = ReturnRange()
         self.to(device)
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
         self._graphs = Graphs() if self.device.type == "cuda" else None
-        for parameter in self.model.parameters():
-            if parameter.dim() == 4:  # the layout that both CPU and GPU convolutions run fastest in
-                parameter.data = parameter.data.to(memory_format=torch.channels_last)
         self._averaged = nn.ModuleList(
             RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
         )

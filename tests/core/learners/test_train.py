@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import resource
-from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from toy_world import Dot, demos
 
-from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import read_episode
 from vmail_core.learners import train
 from vmail_core.learners.collect import rollout
@@ -18,56 +17,6 @@ from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.prediction_pictures import GAP, HEADING, SIDE
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.train import Trainer
-
-
-class Dot:
-    """A bright square that the action moves. Rewards are whatever the test says."""
-
-    action_size = 2
-    control_period = 0.1
-    main_score = "radians"
-
-    def __init__(self, reward_seed: int = 0, joint_count: int = 0) -> None:
-        self._rewards, self.joint_count = np.random.default_rng(reward_seed), joint_count
-
-    @property
-    def joint_positions(self) -> np.ndarray | None:
-        return np.resize(self._place / 28.0, self.joint_count).astype(np.float32) if self.joint_count else None
-
-    def reset(self, seed: int) -> np.ndarray:
-        self._place, self._steps = np.random.default_rng(seed).uniform(4, 24, 2), 0
-        return self._picture()
-
-    def step(self, action: np.ndarray) -> SimpleNamespace:
-        self._place = np.clip(self._place + 2 * action, 0, 27)
-        self._steps += 1
-        return SimpleNamespace(image=self._picture(), reward=float(self._rewards.normal()), last=self._steps == 8)
-
-    def score(self) -> dict[str, float]:
-        return {"radians": float(self._place[0])}
-
-    def large_picture(self, size: int) -> np.ndarray:
-        return np.zeros((size, size, 3), np.uint8)
-
-    def _picture(self) -> np.ndarray:
-        image = np.zeros((32, 32, 3), np.uint8)
-        row, column = self._place.astype(int)
-        image[row : row + 5, column : column + 5] = 255
-        return image
-
-
-def demos(joint_count: int = 0) -> list[Episode]:
-    world, episodes = Dot(joint_count=joint_count), []
-    for seed in range(2):
-        images, actions = [world.reset(seed)], [np.zeros(2, np.float32)]
-        joints = [world.joint_positions]
-        for _ in range(8):
-            actions.append(np.array([0.5, 0.0], np.float32))
-            images.append(world.step(actions[-1]).image)
-            joints.append(world.joint_positions)
-        known = np.stack(joints) if joint_count else None
-        episodes.append(Episode(np.stack(images), np.stack(actions), 0.1 * np.arange(9.0), known))
-    return episodes
 
 
 @pytest.fixture
