@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vmail_core.learners.run_folder import RunFolder
 
-NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads")
+NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads", "train.device")
 """Settings that make two runs no different in kind."""
 AXES = {"update": "updates", "env_steps": "steps of practice", "minutes": "minutes of learning"}
 

@@ -6,7 +6,7 @@ Chunks are drawn uniformly over episodes, then over start rows, as in the paper'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,28 +31,71 @@ class Rows(Protocol):
 
 
 class Chunks(NamedTuple):
-    """A batch of pieces of episodes, time-major.
+    """A batch of pieces of episodes, time-major, of numpy arrays or whatever `Arrays` makes of them.
 
     Images (L, count, S, S, 3) uint8, actions (L, count, A) float32 and joint angles (L, count, J) float32 rad, None if
     any of the episodes has none or another number of them.
     """
 
-    image: np.ndarray
-    action: np.ndarray
-    joint_positions: np.ndarray | None
+    image: Any
+    action: Any
+    joint_positions: Any
+
+
+class Arrays(Protocol):
+    """Where replay keeps its arrays, and how it puts pieces of them together."""
+
+    def keep(self, array: np.ndarray) -> Any:
+        """The array as it is kept; it can be sliced."""
+        ...
+
+    def stack(self, parts: Sequence[Any]) -> Any:
+        """Pieces (L, ...) beside each other: (L, count, ...)."""
+        ...
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Batches (L, count, ...) as one (L, sum of counts, ...)."""
+        ...
+
+
+class HostArrays:
+    """Numpy arrays as they are."""
+
+    def keep(self, array: np.ndarray) -> np.ndarray:
+        """The array itself: an episode's are read-only."""
+        return array
+
+    def stack(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Arrays`."""
+        return np.stack(parts, 1)
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Arrays`."""
+        return np.concatenate(parts, 1)
+
+
+class _Kept(NamedTuple):
+    """An episode in replay."""
+
+    image: Any
+    action: Any
+    joint_positions: Any
 
 
 class Replay:
     """Episodes in memory, at most `capacity` rows; the oldest go first, demonstrations never."""
 
-    def __init__(self, length: int, capacity: int | None = None, from_start: float = 0.0) -> None:
-        """Chunks will have `length` rows; `capacity` None keeps everything.
+    def __init__(
+        self, length: int, capacity: int | None = None, from_start: float = 0.0, arrays: Arrays | None = None
+    ) -> None:
+        """Chunks will have `length` rows; `capacity` None keeps everything; `arrays` None keeps numpy arrays.
 
         `from_start` is the share of chunks that begin where their episode does: starts are rare among uniform
         chunks, and a policy that never learns to start gets nowhere.
         """
         self.length, self.capacity, self.from_start = length, capacity, from_start
-        self._episodes: list[Rows] = []
+        self.arrays: Arrays = arrays or HostArrays()
+        self._episodes: list[_Kept] = []
         self.rows = 0
 
     def __len__(self) -> int:
@@ -68,7 +111,10 @@ class Replay:
         rows = len(episode.action)
         if rows < self.length:
             raise ValueError(f"episode has {rows} rows, chunks need {self.length}: lower train.length or record longer")
-        self._episodes.append(episode)
+        keep, joints = self.arrays.keep, episode.joint_positions
+        self._episodes.append(
+            _Kept(keep(episode.image), keep(episode.action), None if joints is None else keep(joints))
+        )
         self.rows += rows
         while self.capacity is not None and self.rows > self.capacity and len(self._episodes) > 1:
             self.rows -= len(self._episodes.pop(0).action)
@@ -86,7 +132,7 @@ class Replay:
         """
         return self._chunks(self._episodes[:count], rng)
 
-    def _chunks(self, episodes: Sequence[Rows], rng: np.random.Generator) -> Chunks:
+    def _chunks(self, episodes: Sequence[_Kept], rng: np.random.Generator) -> Chunks:
         images, actions, joints = [], [], []
         for episode in episodes:
             start = int(rng.integers(len(episode.action) - self.length + 1))
@@ -95,11 +141,11 @@ class Replay:
             images.append(episode.image[rows])
             actions.append(episode.action[rows])
             joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
-        known = _all_or_none(joints)
-        return Chunks(np.stack(images, 1), np.stack(actions, 1), None if known is None else np.stack(known, 1))
+        known, stack = _all_or_none(joints), self.arrays.stack
+        return Chunks(stack(images), stack(actions), None if known is None else stack(known))
 
 
-def _all_or_none(joints: Sequence[np.ndarray | None]) -> list[np.ndarray] | None:
+def _all_or_none(joints: Sequence[Any]) -> list[Any] | None:
     """The joint angles of every part, where all have them and as many; a run that learns from them has seen to that."""
     known = [part for part in joints if part is not None]
     alike = len(known) == len(joints) and len({part.shape[-1] for part in known}) == 1
@@ -113,15 +159,14 @@ def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rn
     """
     if len(practice) == 0:
         return demos.sample(count, rng)
-    return side_by_side(demos.sample(demo_count, rng), practice.sample(count - demo_count, rng))
+    return side_by_side(demos.sample(demo_count, rng), practice.sample(count - demo_count, rng), demos.arrays)
 
 
-def side_by_side(first: Chunks, second: Chunks) -> Chunks:
+def side_by_side(first: Chunks, second: Chunks, arrays: Arrays) -> Chunks:
     """Two batches of the same length as one; with joint angles, where both have them and as many."""
     known = _all_or_none([first.joint_positions, second.joint_positions])
-    joints = None if known is None else np.concatenate(known, 1)
-    image, action = (np.concatenate(parts, 1) for parts in zip(first[:2], second[:2], strict=True))
-    return Chunks(image, action, joints)
+    image, action = (arrays.join(parts) for parts in zip(first[:2], second[:2], strict=True))
+    return Chunks(image, action, None if known is None else arrays.join(known))
 
 
 def shared_demo_count(demos: Sequence[Rows] | Replay, practice: Sequence[Rows] | Replay, count: int) -> int:

@@ -114,7 +114,8 @@ class Train:
     eval_episodes: int = 10
     precision: Literal["float32", "bfloat16", "auto"] = "float32"  # of matrix products; sums stay in float32
     seed: int = 0
-    threads: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    threads: int | None = None  # of the processor; None: torch's own choice
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,14 +56,15 @@ class RunFolder:
         """Where videos of evaluations are kept."""
         return self.path / "videos"
 
-    def begin(self, config: Config, demos: list[str], main_score: str) -> None:
-        """Make the folder and write down what this run is, what it learns from, and which score judges it."""
+    def begin(self, config: Config, demos: list[str], main_score: str, device: str = "cpu") -> None:
+        """Make the folder and write down what this run is, what it learns from and on, and which score judges it."""
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {
             "commit": git_commit(),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "machine": machine(),
+            "device": device,
             "demos": demos,
             "main_score": main_score,
         }
@@ -129,7 +130,7 @@ class RunFolder:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             save_file(networks, new / "networks.safetensors")
-            save_file({**optimiser_tensors(learner), "rng": torch.get_rng_state()}, new / "optimisers.safetensors")
+            save_file({**optimiser_tensors(learner), **random_states(learner.device)}, new / "optimisers.safetensors")
             for index, weights in (begun or {}).items():
                 (new / f"{ACTING}{index:06d}.safetensors").write_bytes(weights)
             (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
@@ -199,7 +200,7 @@ class RunFolder:
         """Restore everything that `save_checkpoint` wrote; returns its `state`."""
         self.load_networks(learner)
         tensors = load_file(self._whole_checkpoint() / "optimisers.safetensors")
-        torch.set_rng_state(tensors.pop("rng"))
+        restore_random_states(learner.device, tensors)
         restore_optimisers(learner, tensors)
         state = self.state()
         rng.bit_generator.state = state.pop("numpy_rng")
@@ -219,6 +220,20 @@ def writing(run: Path) -> Iterator[None]:
             f"cannot write to {run}: {reason}; make room, then start the same command again: the run goes on from its "
             "last checkpoint"
         ) from error
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Torch's generators that learning on `device` draws from."""
+    states = {"rng": torch.get_rng_state()}
+    return states | ({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random_states(device: torch.device, tensors: dict[str, torch.Tensor]) -> None:
+    """Take the generators' states out of `tensors`. A run that goes on on another device draws anew there."""
+    torch.set_rng_state(tensors.pop("rng"))
+    on_gpu = tensors.pop("cuda_rng", None)
+    if on_gpu is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(on_gpu, device)
 
 
 def optimiser_tensors(learner: VMAIL) -> dict[str, torch.Tensor]:

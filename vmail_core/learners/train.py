@@ -23,6 +23,7 @@ from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
 from vmail_core.learners.demonstrations import demo_name, usable
+from vmail_core.learners.device import arrays_on, choose_device, device_name, on_host
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.practice import Collector, Inline
 from vmail_core.learners.prediction_pictures import prediction_video
@@ -84,11 +85,12 @@ class Trainer:
             torch.set_num_threads(config.train.threads)
         torch.manual_seed(config.train.seed)
         self.rng = np.random.default_rng(config.train.seed)
-        self.demos = Replay(config.train.length, from_start=config.train.from_start)
-        self.practice = Replay(config.train.length, config.train.capacity, config.train.from_start)
+        device, length, from_start = choose_device(config.train.device), config.train.length, config.train.from_start
+        self.demos = Replay(length, None, from_start, arrays_on(device))
+        self.practice = Replay(length, config.train.capacity, from_start, arrays_on(device))
         for demo in demos:
             self.demos.add(at_size(demo, config.model.image_size))
-        self.learner = VMAIL(config, env.action_size, env.joint_count)
+        self.learner = VMAIL(config, env.action_size, env.joint_count, device)
         self.expert_score = expert_score(demos, env.main_score)
         self.collector = self._collector(make_env)
         self._resume_or_begin(demos)
@@ -105,7 +107,9 @@ class Trainer:
 
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:
         if not self.folder.exists:
-            self.folder.begin(self.config, [demo_name(demo) for demo in demos], self.env.main_score)
+            self.folder.begin(
+                self.config, [demo_name(demo) for demo in demos], self.env.main_score, device_name(self.learner.device)
+            )
             return
         if self.folder.config() != self.config:
             raise ValueError(f"{self.folder.path} holds a run with another config; choose another folder or remove it")
@@ -186,7 +190,7 @@ class Trainer:
                 )
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
-                batch = self.folder.save_batch(chunks._asdict())
+                batch = self.folder.save_batch(on_host(chunks)._asdict())
                 raise FloatingPointError(
                     f"{where}: {error}; the batch is kept in {batch}. Start a new run with a lower learning rate "
                     "(model, discriminator or policy.learning_rate)"
@@ -250,7 +254,8 @@ class Trainer:
         shown = self.demos.oldest(SHOWN_CHUNKS - own, np.random.default_rng(0))
         names = ["demonstration"] * shown.action.shape[1] + ["practice"] * own
         if own:
-            shown = side_by_side(shown, self.practice.oldest(own, np.random.default_rng(0)))
+            shown = side_by_side(shown, self.practice.oldest(own, np.random.default_rng(0)), self.demos.arrays)
+        shown = on_host(shown)
         context = min(SHOWN_CONTEXT, self.config.train.length // 2)
         frames = prediction_video(
             self.learner.deployed[0], shown.image, shown.action, names, context, shown.joint_positions

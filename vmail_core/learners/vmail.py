@@ -27,7 +27,9 @@ from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, 
 class VMAIL(nn.Module):
     """World model, discriminator, actor and critic with their optimisers."""
 
-    def __init__(self, config: Config, action_size: int, joint_count: int = 0, device: str = "cpu") -> None:
+    def __init__(
+        self, config: Config, action_size: int, joint_count: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
         """Build all networks.
 
         Args:
