@@ -100,7 +100,7 @@ class Train:
     pretrain_updates: int = 100
     updates: int = 100_000
     updates_per_episode: int = 100
-    prefill_episodes: int = 0
+    prefill_episodes: int = 0  # of the untrained policy, before the first update
     workers: int = 0  # processes that collect practice while the learner learns; 0: it collects in between, itself
     capacity: int | None = None  # rows of practice kept
     gradient_clip: float = 100.0

@@ -153,18 +153,18 @@ class Trainer:
         train, before = self.config.train, self.progress.update
         began = time.monotonic()
         metrics = self._collect() if self._episode_is_due() else {}
-        metrics |= self._learn(min(train.updates_per_episode, train.updates - before))
+        if not self._episode_is_due():  # while practice is prefilled, a turn is an episode and no update
+            metrics |= self._learn(min(train.updates_per_episode, train.updates - before))
         self.progress.seconds += time.monotonic() - began
         if self.progress.update // train.eval_every > before // train.eval_every or self.done:
             metrics |= self.evaluate()  # for people to see: it costs the learner no time
         self._log(metrics)
 
     def _episode_is_due(self) -> bool:
-        train = self.config.train
+        train, episodes = self.config.train, self.progress.episodes
         practised = self.progress.update - train.pretrain_updates
-        return (
-            practised >= 0 and self.progress.episodes <= train.prefill_episodes + practised // train.updates_per_episode
-        )
+        since = practised // train.updates_per_episode
+        return episodes < train.prefill_episodes or (practised >= 0 and episodes <= train.prefill_episodes + since)
 
     def _collect(self) -> dict[str, float]:
         """Lines 4 to 9: one episode of practice."""

@@ -204,3 +204,15 @@ def test_learning_rates_fall_to_zero_over_the_cooldown_and_a_resumed_run_goes_on
     second = Trainer(config, demos(), Dot(), tmp_path / "parts")
     second.run()
     assert torch.equal(parameters(whole), parameters(second))
+
+
+def test_practice_is_prefilled_before_the_first_update_and_then_goes_on_as_without(tmp_path):
+    counts = {}
+    for prefill in (0, 3):
+        config = load_config("debug", {"train.prefill_episodes": prefill})
+        trainer, counts[prefill] = Trainer(config, demos(), Dot(), tmp_path / str(prefill)), {}
+        while not trainer.done:
+            trainer.advance()
+            counts[prefill][trainer.progress.update] = trainer.progress.episodes
+    assert counts[3].pop(0) == 2  # turns without updates; the third episode opens the turn of the first ones
+    assert counts[3] == {update: 3 + episodes for update, episodes in counts[0].items()}
