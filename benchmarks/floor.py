@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+PEAKS = {"H100": (989e12, 495e12, 3.35e12), "H200": (989e12, 495e12, 4.8e12)}
+"""Data sheets of GPUs (SXM): bfloat16 and TF32 operations a second without sparsity, bytes a second."""
 HEAVY = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
 Operation = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
@@ -64,6 +66,17 @@ def floating_point_operations(operations: list[Operation]) -> float:
     with FlopCounterMode(display=False) as counter:
         repeat(operations)
     return float(counter.get_total_flops())
+
+
+@torch.no_grad()
+def bytes_moved(operations: list[Operation]) -> int:
+    """What the operations read and write at least, each tensor once an operation."""
+    total = 0
+    for func, args, kwargs in operations:
+        result = func(*args, **kwargs)
+        results = result if isinstance(result, tuple | list) else (result,)
+        total += sum(t.numel() * t.element_size() for t in (*args, *results) if isinstance(t, Tensor))
+    return total
 
 
 def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> list[float]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from eager_learner import EagerVMAIL
-from floor import floating_point_operations, heavy_operations, repeat, seconds
+from floor import PEAKS, bytes_moved, floating_point_operations, heavy_operations, repeat, seconds
 
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.memory import keep_freed_memory
@@ -106,6 +106,22 @@ def parts_timed(learner: VMAIL, device: torch.device) -> Iterator[dict[str, floa
             optimiser.step = step  # type: ignore[method-assign]
 
 
+def print_peak(name: str, flops: float, moved: int, took_ms: float) -> None:
+    """What share of the GPU's peak the learner reaches, and the time that arithmetic and memory take at the least."""
+    known = next((peaks for key, peaks in PEAKS.items() if key in name), None)
+    if known is None:
+        print(f"{name}: its peak is not in benchmarks/floor.py")
+        return
+    bfloat16, tf32, bandwidth = known
+    reached = 1e3 * flops / took_ms
+    print(f"{name}: {reached / bfloat16:.1%} of its peak in bfloat16, {reached / tf32:.1%} of that in TF32")
+    least = 1e3 * max(flops / bfloat16, moved / bandwidth)
+    print(
+        f"floor by data sheet: {1e3 * flops / bfloat16:.2f} ms of arithmetic, {1e3 * moved / bandwidth:.2f} ms of "
+        f"memory ({moved / 2**30:.2f} GiB); the learner takes {took_ms / least:.1f}x the greater"
+    )
+
+
 def peak_mib(device: torch.device) -> float:
     """Peak memory of this process so far, on the device that learns."""
     if device.type == "cuda":
@@ -150,9 +166,11 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
         arguments.updates,
         device,
     )
+    graphs, learner._graphs = learner._graphs, None  # a captured update has no parts to time
     with parts_timed(learner, device) as spent:
         for _ in range(arguments.updates):
             learner.update(**batch, demo_count=demos)
+    learner._graphs = graphs
     total, flops = sum(spent.values()), floating_point_operations(operations)
     print(f"{arguments.preset}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'':<44} {'ms/update':>10} {'updates/s':>10} {'ratio':>7}")
@@ -163,6 +181,10 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     ):
         print(f"{label:<44} {times[name]:>10.1f} {1e3 / times[name]:>10.2f} {times[name] / times['learner']:>7.2f}")
     print(f"arithmetic: {flops / 1e9:.2f} GFLOP an update, {flops / times['learner'] / 1e6:.1f} GFLOP/s")
+    if device.type == "cuda":
+        print_peak(torch.cuda.get_device_name(device), flops, bytes_moved(operations), times["learner"])
+    if graphs is not None:
+        print("parts, launched one by one:")
     for label, value in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"  {label:<30} {value / total:>5.0%} {1e3 * value / arguments.updates:>8.1f} ms")
     print(f"peak memory with all three: {peak_mib(device):.0f} MiB")
