@@ -142,13 +142,15 @@ class Trainer:
             self.save()
 
     def advance(self) -> None:
-        """One turn of Algorithm 1's outer loop: an episode if one is due, then updates; at times an evaluation.
+        """One turn of Algorithm 1's outer loop: the episodes that are due, then updates; at times an evaluation.
 
         Whoever calls it instead of `run` closes `collector` in the end.
         """
         train, before = self.config.train, self.progress.update
         began = time.monotonic()
-        metrics = self._collect() if self._episode_is_due() else {}
+        metrics: dict[str, float] = {}
+        while self._episode_is_due():  # several at first with `prefill_episodes`, later one
+            metrics |= self._collect()
         metrics |= self._learn(min(train.updates_per_episode, train.updates - before))
         self.progress.seconds += time.monotonic() - began
         if self.progress.update // train.eval_every > before // train.eval_every or self.done:

@@ -39,6 +39,15 @@ def test_a_run_leaves_config_metrics_checkpoint_and_practice(tmp_path, config):
     assert json.loads((folder.path / "run.json").read_text())["torch"] == torch.__version__
 
 
+def test_prefill_is_practised_before_learning_from_practice(tmp_path):
+    config = load_config("debug", {"train.prefill_episodes": 3, "train.pretrain_updates": 2})
+    trainer, episodes = Trainer(config, demos(), Dot(), tmp_path / "run"), []
+    while not trainer.done:
+        trainer.advance()
+        episodes.append(trainer.progress.episodes)
+    assert episodes == [0, 4]
+
+
 def test_rewards_never_reach_the_learner(tmp_path, config):
     runs = []
     for seed in (1, 2):
