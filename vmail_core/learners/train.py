@@ -146,7 +146,7 @@ class Trainer:
             self.save()
 
     def advance(self) -> None:
-        """One turn of Algorithm 1's outer loop: an episode if one is due, then updates; at times an evaluation.
+        """One turn of Algorithm 1's outer loop: the episodes that are due, then updates; at times an evaluation.
 
         Whoever calls it instead of `run` closes `collector` in the end.
         """
