@@ -29,7 +29,6 @@ class TrainingDisplay:
         """Prints to `console`; in a terminal, a panel that changes in place."""
         self._trainer, self._console = trainer, console
         self._metrics: dict[str, float] = {}
-        self._seen = (trainer.progress.seconds, time.monotonic())
         self._begun = trainer.progress.seconds
         self._said = 0.0
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
@@ -47,43 +46,31 @@ class TrainingDisplay:
     def report(self, progress: Progress, metrics: dict[str, float]) -> None:
         """Take what the trainer reports; it calls this after every block of updates."""
         self._metrics |= metrics
-        self._seen = (progress.seconds, time.monotonic())
         if not self._console.is_terminal and time.monotonic() - self._said > LINE_PERIOD_S:
             self._said = time.monotonic()
             self._console.print(self._line(), soft_wrap=True)
 
-    def fraction(self) -> float:
-        """Share of the run that is done, by updates or by time, whichever is further: in [0, 1]."""
-        train = self._trainer.config.train
-        by_updates = self._trainer.progress.update / train.updates
-        by_time = self._seconds() / (60.0 * train.minutes) if train.minutes else 0.0
-        return min(1.0, max(by_updates, by_time))
-
     def seconds_left(self) -> float | None:
         """Estimate of the learning time left; None until there is something to judge by."""
-        done, seconds = self.fraction(), self._seconds()
+        done, seconds = self._trainer.elapsed, self._trainer.seconds
         if seconds - self._begun < 10.0 or done <= 0.0:
             train = self._trainer.config.train
             return 60.0 * train.minutes - seconds if train.minutes else None
         return seconds * (1.0 - done) / done
 
-    def _seconds(self) -> float:
-        """Learning seconds so far. The trainer counts them after each block; evaluations do not count."""
-        seconds, seen = self._seen
-        running = 0.0 if self._trainer.stage == "evaluating" else time.monotonic() - seen
-        return seconds + running
-
     def _render(self) -> Group:
-        done, left = self.fraction(), self.seconds_left()
+        done, left = self._trainer.elapsed, self.seconds_left()
         bar = Table.grid(padding=(0, 2))
-        clock = f"{_clock(self._seconds())} learned" + (f", about {_clock(left)} left" if left is not None else "")
+        clock = f"{_clock(self._trainer.seconds)} learned" + (
+            f", about {_clock(left)} left" if left is not None else ""
+        )
         bar.add_row(ProgressBar(100.0, 100.0 * done, width=40), f"{done:4.0%}", clock)
         return Group(bar, Text(self._score_line()), Text(self._count_line()), Text(self._loss_line(), style="dim"))
 
     def _line(self) -> str:
         left = self.seconds_left()
         rest = f", about {_clock(left)} left" if left is not None and not self._trainer.done else ""
-        return f"{self.fraction():4.0%}  {self._count_line()}  {self._score_line()}{rest}"
+        return f"{self._trainer.elapsed:4.0%}  {self._count_line()}  {self._score_line()}{rest}"
 
     def _score_line(self) -> str:
         name, expert = self._trainer.env.main_score, self._trainer.expert_score

@@ -59,7 +59,7 @@ def trust_report(
     config, action_size, joint_count = folder.config(), folder.action_size(), folder.joint_count()
     if Path(episodes).resolve() == folder.practice.resolve():
         raise ValueError(f"{run} learned from its own practice: give takes that it has not seen")
-    takes, remarks = held_out(load_episodes(episodes), folder.facts()["demos"], config, action_size, joint_count)
+    takes, remarks = held_out(load_episodes(episodes), folder.facts(), config, action_size, joint_count)
     takes = [at_size(take, config.model.image_size) for take in takes]
     steps = _steps(takes, steps)
     learner = VMAIL(config, action_size, joint_count)

@@ -128,7 +128,7 @@ class Replay:
     def oldest(self, count: int, rng: np.random.Generator) -> Chunks:
         """A chunk of each of the `count` oldest episodes; at most `len(self)`, at least one.
 
-        The same ones for an `rng` of the same seed, however much practice has been added since.
+        The same ones for an `rng` of the same seed, until the oldest practice makes room for new.
         """
         return self._chunks(self._episodes[:count], rng)
 
@@ -157,7 +157,7 @@ def joint_batch(demos: Replay, practice: Replay, count: int, demo_count: int, rn
 
     While there is no practice yet, demonstrations fill the whole batch.
     """
-    if len(practice) == 0:
+    if len(practice) == 0 or demo_count == count:
         return demos.sample(count, rng)
     return side_by_side(demos.sample(demo_count, rng), practice.sample(count - demo_count, rng), demos.arrays)
 

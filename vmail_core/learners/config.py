@@ -88,6 +88,14 @@ class Policy:
     self_imitation_temperature: float = 0.5  # of the advantage, in standard deviations
     exploration: float = 0.3  # std of noise added to actions in practice
 
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.self_imitation and not self.bootstrap:
+            raise ValueError(
+                "policy.self_imitation weighs practice by the critic, which policy.bootstrap=false leaves untrained: "
+                "set policy.self_imitation=0"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Train:
@@ -104,18 +112,25 @@ class Train:
     workers: int = 0  # processes that collect practice while the learner learns; 0: it collects in between, itself
     capacity: int | None = None  # rows of practice kept
     gradient_clip: float = 100.0
-    average: float = (
-        0.0  # decay of the running mean of model and actor that is scored and deployed; 0: the last weights
-    )
+    average: float = 0.0  # decay of the running mean of weights that is scored and deployed; 0: the last weights
     cooldown: float = 0.0  # last share of the run over which all learning rates fall to zero
     minutes: float | None = None  # stop after this much wall time, whichever comes first
     checkpoint_minutes: float = 5.0
     eval_every: int = 1000
     eval_episodes: int = 10
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"  # of matrix products; sums stay in float32
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"  # of products, but for recurrences
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     threads: int | None = None  # of the processor; None: torch's own choice
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0.0 <= self.cooldown <= 1.0:
+            raise ValueError(f"train.cooldown is a share of the run, 0 to 1, and cannot be {self.cooldown}")
+        if self.minutes is not None and self.minutes <= 0.0:
+            raise ValueError(f"train.minutes cannot be {self.minutes}: leave it out for a run without a time limit")
+        if self.updates < 1:
+            raise ValueError(f"train.updates cannot be {self.updates}: a run makes at least one")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,17 @@ Function = Callable[..., dict[str, Tensor]]
 
 
 class Graphs:
-    """Functions of tensors with fixed shapes, each captured at its fourth call and replayed from then on."""
+    """A function of tensors with fixed shapes, captured at its fourth call and replayed from then on.
 
-    def __init__(self) -> None:
+    Only the newest function is kept: a graph holds on to all the memory that it works in.
+    """
+
+    def __init__(self, device: torch.device) -> None:
         """Nothing is captured yet."""
-        self._calls: dict[Hashable, int] = {}
-        self._captured: dict[Hashable, _Captured] = {}
-        self._side = torch.cuda.Stream()
+        self._key: Hashable = None
+        self._calls = 0
+        self._captured: _Captured | None = None
+        self._side = torch.cuda.Stream(device)
 
     def __call__(self, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """`function(*inputs)`.
@@ -35,12 +39,14 @@ class Graphs:
         Returns:
             What the function returns; once captured, the same tensors with new values each time.
         """
-        calls = self._calls[key] = self._calls.get(key, 0) + 1
-        if calls <= WARM_UP:
+        if key != self._key:
+            self._key, self._calls, self._captured = key, 0, None
+        self._calls += 1
+        if self._calls <= WARM_UP:
             return self._beside(function, inputs)
-        if key not in self._captured:
-            self._captured[key] = _Captured(function, inputs)
-        return self._captured[key].replay(inputs)
+        if self._captured is None:
+            self._captured = _Captured(function, inputs)
+        return self._captured.replay(inputs)
 
     def _beside(self, function: Function, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         self._side.wait_stream(torch.cuda.current_stream())

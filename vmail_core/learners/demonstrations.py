@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import Config
@@ -16,6 +18,11 @@ def demo_name(demo: Episode) -> str:
     if "file" in notes:
         return "/".join(str(notes[key]) for key in ("file", "demonstration") if key in notes)
     return f"{notes.get('source', 'episode')}, seed {notes.get('seed', 'unknown')}"
+
+
+def actions_digest(demo: Episode) -> str:
+    """Tells one demonstration from another, whatever it is called and at whatever size its pictures are kept."""
+    return hashlib.sha256(demo.action.tobytes()).hexdigest()
 
 
 def usable(
@@ -51,13 +58,14 @@ def usable(
 
 
 def held_out(
-    takes: Sequence[Episode], learned_from: Sequence[str], config: Config, action_size: int, joint_count: int
+    takes: Sequence[Episode], facts: dict[str, Any], config: Config, action_size: int, joint_count: int
 ) -> tuple[list[Episode], list[str]]:
     """The takes that a run did not learn from, and what is to be said of those that it did.
 
     Args:
         takes: to judge the run on.
-        learned_from: names of the run's demonstrations, as `demo_name` gives them.
+        facts: of the run (`RunFolder.facts`): names of its demonstrations, and what they did. Runs of 0.1 noted names
+            alone, which then have to do.
         config, action_size, joint_count: of the run.
 
     Raises:
@@ -70,15 +78,20 @@ def held_out(
         if task and task != config.task:
             raise ValueError(f"{name} shows {task}, the run learned {config.task}: leave it out")
         found = 0 if take.joint_positions is None else take.joint_positions.shape[1]
-        if config.model.proprioception and found != joint_count:
-            raise ValueError(f"{name} has {found} joint angles, the run's policy observes {joint_count}: leave it out")
-    seen = [demo_name(take) for take in takes if demo_name(take) in learned_from]
-    kept = [take for take in takes if demo_name(take) not in learned_from]
-    if not kept:
+        if config.model.proprioception and not found:
+            raise ValueError(f"{name} has no joint angles, the run's policy observes {joint_count}: leave it out")
+        if config.model.joint_scale and found not in (0, joint_count):
+            raise ValueError(f"{name} has {found} joint angles, the run learned of {joint_count}: leave it out")
+    digests = facts.get("demo_actions")
+    learned = [
+        demo_name(take) in facts["demos"] if digests is None else actions_digest(take) in digests for take in takes
+    ]
+    seen = [demo_name(take) for take, known in zip(takes, learned, strict=True) if known]
+    if len(seen) == len(takes):
         raise ValueError(
-            f"the run learned from every take that was given ({', '.join(seen)}): give takes that it has not seen. One "
-            "that only shares its name with a demonstration can be renamed and imported again"
+            f"the run learned from every take that was given ({', '.join(seen)}): give takes that it has not seen"
         )
+    kept = [take for take, known in zip(takes, learned, strict=True) if not known]
     return kept, [f"left out: {name}, the run learned from it" for name in seen]
 
 

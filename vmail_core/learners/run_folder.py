@@ -15,7 +15,7 @@ import dataclasses
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,23 @@ class RunFolder:
         """Where videos of evaluations are kept."""
         return self.path / "videos"
 
-    def begin(self, config: Config, demos: list[str], main_score: str, device: str = "cpu") -> None:
-        """Make the folder and write down what this run is, what it learns from and on, and which score judges it."""
+    def begin(
+        self,
+        config: Config,
+        demos: list[str],
+        main_score: str,
+        device: str = "cpu",
+        digests: Sequence[str] | None = None,
+    ) -> None:
+        """Make the folder and write down what this run is.
+
+        Args:
+            config: all choices.
+            demos: names of the demonstrations.
+            main_score: judges the run.
+            device: that it learns on.
+            digests: of the demonstrations (`actions_digest`).
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {
             "commit": git_commit(),
@@ -66,6 +81,7 @@ class RunFolder:
             "machine": machine(),
             "device": device,
             "demos": demos,
+            "demo_actions": digests,
             "main_score": main_score,
         }
         write_text(self.path / "run.json", json.dumps(facts, indent=2) + "\n")

@@ -5,6 +5,7 @@ Killed at any moment, it goes on from its last checkpoint when called again on t
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import time
@@ -22,7 +23,7 @@ from vmail_core.episodes.store import list_episodes, read_episode
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
-from vmail_core.learners.demonstrations import demo_name, usable
+from vmail_core.learners.demonstrations import actions_digest, demo_name, usable
 from vmail_core.learners.device import arrays_on, choose_device, device_name, on_host
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.practice import Collector, Inline
@@ -80,6 +81,7 @@ class Trainer:
         self.progress = Progress()
         self.stage = "learning"  # what it does now, for a display: learning, practising, evaluating or saving
         self._stopping = False
+        self._turn_began: float | None = None
         self.folder = RunFolder(Path(folder))
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
@@ -108,16 +110,26 @@ class Trainer:
     def _resume_or_begin(self, demos: Sequence[Episode]) -> None:
         if not self.folder.exists:
             self.folder.begin(
-                self.config, [demo_name(demo) for demo in demos], self.env.main_score, device_name(self.learner.device)
+                self.config,
+                [demo_name(demo) for demo in demos],
+                self.env.main_score,
+                device_name(self.learner.device),
+                [actions_digest(demo) for demo in demos],
             )
             return
         if self.folder.config() != self.config:
             raise ValueError(f"{self.folder.path} holds a run with another config; choose another folder or remove it")
+        self._check_same_demos(demos)
         if self.folder.checkpoint() is None:
             return
         self.progress = Progress(**self.folder.load_checkpoint(self.learner, self.rng))
         self.folder.forget_after(self.progress.update)
         practised = list_episodes(self.folder.practice) if self.folder.practice.is_dir() else []
+        if len(practised) < self.progress.episodes:
+            raise ValueError(
+                f"{self.folder.practice} holds {len(practised)} episodes, the checkpoint has learned from "
+                f"{self.progress.episodes}: put the others back, or start a new run in another folder"
+            )
         for index, path in enumerate(practised):
             if index < self.progress.episodes:
                 self.practice.add(read_episode(path))
@@ -125,10 +137,31 @@ class Trainer:
                 path.unlink()  # collected after the checkpoint: it will be collected again
         self.collector.resume(self.folder.begun_practice())
 
+    def _check_same_demos(self, demos: Sequence[Episode]) -> None:
+        begun_with = self.folder.facts().get("demo_actions")  # runs of 0.1 did not note them
+        if begun_with is not None and begun_with != [actions_digest(demo) for demo in demos]:
+            raise ValueError(
+                f"{self.folder.path} was begun with other demonstrations ({', '.join(self.folder.facts()['demos'])}): "
+                "give the same ones, or choose another folder"
+            )
+
     @property
     def done(self) -> bool:
         """Whether the run has used its updates or its time."""
-        return self._elapsed >= 1.0
+        return self.elapsed >= 1.0
+
+    @property
+    def elapsed(self) -> float:
+        """Share of the run's updates that are done, or of its minutes, whichever is nearer to the end: in [0, 1]."""
+        train = self.config.train
+        timed = 0.0 if train.minutes is None else self.seconds / (60.0 * train.minutes)
+        return min(1.0, max(self.progress.update / train.updates, timed))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on practice and learning, the turn in progress included; evaluations do not count."""
+        began = self._turn_began  # a display asks from a thread of its own
+        return self.progress.seconds + (0.0 if began is None else time.monotonic() - began)
 
     def stop(self) -> None:
         """End `run` soon: after the updates in progress, with a checkpoint to go on from. Safe in a signal handler."""
@@ -151,10 +184,12 @@ class Trainer:
         Whoever calls it instead of `run` closes `collector` in the end.
         """
         train, before = self.config.train, self.progress.update
-        began = time.monotonic()
+        began = self._turn_began = time.monotonic()
         metrics = self._collect() if self._episode_is_due() else {}
         if not self._episode_is_due():  # while practice is prefilled, a turn is an episode and no update
-            metrics |= self._learn(min(train.updates_per_episode, train.updates - before))
+            left = (train.pretrain_updates - before) if before < train.pretrain_updates else train.updates_per_episode
+            metrics |= self._learn(min(left, train.updates_per_episode, train.updates - before))
+        self._turn_began = None
         self.progress.seconds += time.monotonic() - began
         if self.progress.update // train.eval_every > before // train.eval_every or self.done:
             metrics |= self.evaluate()  # for people to see: it costs the learner no time
@@ -180,6 +215,7 @@ class Trainer:
         self.stage = "learning"
         train = self.config.train
         totals: dict[str, torch.Tensor] = {}
+        counts: collections.Counter[str] = collections.Counter()
         for _ in range(updates):
             self.learner.scale_learning_rates(self._cooling)
             demo_count = self._demo_count()
@@ -196,22 +232,16 @@ class Trainer:
                     "(model, discriminator or policy.learning_rate)"
                 ) from error
             for name, value in metrics.items():
-                totals[name] = totals.get(name, torch.zeros(())) + value
+                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value
+                counts[name] += 1
             self.progress.update += 1
-        return {name: float(total) / updates for name, total in totals.items()}
+        return {name: float(total) / counts[name] for name, total in totals.items()}
 
     @property
     def _cooling(self) -> float:
         """Share of the learning rates at the coming update: 1, and in the run's last part down to almost 0."""
-        train, left = self.config.train, 1.0 - self._elapsed
+        train, left = self.config.train, 1.0 - self.elapsed
         return min(1.0, left / train.cooldown) if train.cooldown else 1.0
-
-    @property
-    def _elapsed(self) -> float:
-        """Share of the run's updates that are done, or of its minutes, whichever is nearer to the end."""
-        train = self.config.train
-        timed = self.progress.seconds / (60.0 * train.minutes) if train.minutes else 0.0
-        return min(1.0, max(self.progress.update / train.updates, timed))
 
     @property
     def _imitation_share(self) -> float:
@@ -246,7 +276,7 @@ class Trainer:
         return summarise(scores)
 
     def _show_predictions(self) -> None:
-        """A video of what the model foretells of the same chunks each time, from demonstrations and practice.
+        """A video of what the model foretells of the same chunks each time, of demonstrations and the oldest practice.
 
         It draws nothing from the learner's random states, so learning goes on as if nobody had looked.
         """

@@ -53,7 +53,7 @@ class VMAIL(nn.Module):
         self.to(device)
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
-        self._graphs = Graphs() if self.device.type == "cuda" else None
+        self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
         self._averaged = nn.ModuleList(
             RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
         )
@@ -114,7 +114,9 @@ class VMAIL(nn.Module):
             FloatingPointError: a gradient is not finite. The networks are spoilt then.
         """
         pixels, actions = self._on_device(image), self._on_device(action)
-        joints = None if joint_positions is None else self._on_device(joint_positions)
+        joints = None
+        if self.config.model.joint_scale and joint_positions is not None:
+            joints = self._on_device(joint_positions)
         assert (pixels.dtype, actions.dtype) == (torch.uint8, torch.float32), (pixels.dtype, actions.dtype)
         behave = bool(share * self.config.policy.imitation)
         inputs = [pixels, actions, torch.tensor(share, device=self.device), *([] if joints is None else [joints])]
@@ -143,10 +145,11 @@ class VMAIL(nn.Module):
 
     def _check_gradients(self, report: dict[str, Tensor]) -> None:
         """Raises FloatingPointError for the first part, in the order of learning, that has no finite gradient."""
-        for name in self.optimisers:
-            norm = report.get(f"{name}_gradient")
-            if norm is not None and not torch.isfinite(norm):
-                raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
+        norms = {name: report[f"{name}_gradient"] for name in self.optimisers if f"{name}_gradient" in report}
+        finite = torch.stack(list(norms.values())).isfinite().tolist()  # a GPU is waited for once
+        if not all(finite):
+            name = list(norms)[finite.index(False)]
+            raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
 
     def learn_model(
         self, pixels: Tensor, action: Tensor, joints: Tensor | None = None

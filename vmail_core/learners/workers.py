@@ -15,6 +15,7 @@ import shutil
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import resource_tracker
@@ -116,6 +117,8 @@ class Workers:
             with self._lock:
                 worker.end()
                 self._running.discard(worker)
+                if not self._closed:
+                    warnings.warn(f"practice episode {index} failed in a worker, with {trouble}", stacklevel=1)
             del self._minded.worker
         task, seed = self._learner.config.task, practice_seed(self._learner.config, index)
         raise RuntimeError(
@@ -186,20 +189,20 @@ def _work(pipe: Connection, config: Config, make_env: MakeEnv, staging: Path) ->
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
+        # First of all take what the parent sends: it would not hear of trouble while it is still sending.
+        index, weights = pipe.recv()
         env = make_env()
-        model = new_model(
-            config, env.action_size, env.joint_count
-        )  # not the whole learner: its optimisers take seconds to import
+        # Not the whole learner: its optimisers take seconds to import.
+        model = new_model(config, env.action_size, env.joint_count)
         actor = new_actor(config, env.action_size, model.feature_size)
         networks = nn.ModuleDict({"model": model, "actor": actor})
         while True:
-            try:
-                index, weights = pipe.recv()
-            except (EOFError, OSError):
-                return  # the parent is gone
             networks.load_state_dict(load(weights))
             _collect(model, actor, config, env, index, staging)
             pipe.send(None)
+            index, weights = pipe.recv()
+    except (EOFError, ConnectionError):
+        return  # the parent is gone
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         last_line = traceback.format_exception_only(error)[-1].strip()

@@ -1,7 +1,8 @@
 """The RSSM's recurrences with their backward passes written out.
 
 Autograd would record some thirty small operations a step, and add up the gradient of every weight step by step. Here a
-step is one operation for autograd, and a weight's gradient is one matrix product over all steps of a chunk. The plain
+step is one operation for autograd, and a weight's gradient is one matrix product over all steps of a chunk. Products
+here are in float32 whatever the precision of others: errors of a recurrence add up. The plain
 loops that these stand for are `RSSM.filter_step` and `RSSM.remember` with `RSSM.prior`; tests hold the two together.
 
 Notation: h memory (D), s sample (Z), x the memory's input before and e after its activation (H), r, u, n the GRU's

@@ -92,8 +92,9 @@ class RSSM(nn.Module):
         """One step of the forward model, by default sampled with gradients through the sample; else its mean."""
         if sample and self._written_out and not self.embed_in.weight.requires_grad:
             noise, weights = torch.randn_like(previous.stoch), self._weights(self.prior_hidden, self.prior_out)
-            into = self._action_part(action)
-            return Latent(*ImagineStep.apply(previous.deter, previous.stoch, into, noise, self.min_std, *weights))
+            with torch.autocast(action.device.type, enabled=False):
+                into = self._action_part(widen(action))
+                return Latent(*ImagineStep.apply(previous.deter, previous.stoch, into, noise, self.min_std, *weights))
         deter = self.remember(previous, action)
         mean, std = self.prior(deter)
         return Latent(deter, mean + std * torch.randn_like(std) if sample else mean, mean, std)

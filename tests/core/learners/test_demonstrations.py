@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import load_config
-from vmail_core.learners.demonstrations import demo_name, held_out, usable
+from vmail_core.learners.demonstrations import actions_digest, demo_name, held_out, usable
 
 
 def demo(rows: int = 9, actions: int = 2, pixels: int = 32, joints: int = 0, **notes: object) -> Episode:
@@ -71,13 +73,13 @@ def test_names_say_where_a_demonstration_came_from() -> None:
 
 def test_takes_that_the_run_learned_from_are_left_out_by_name() -> None:
     config, fresh = load_config("debug"), demo(bag="take_0009")
-    kept, remarks = held_out([demo(bag="take_0001"), fresh], ["take_0001", "take_0002"], config, 2, 0)
+    kept, remarks = held_out([demo(bag="take_0001"), fresh], {"demos": ["take_0001", "take_0002"]}, config, 2, 0)
     assert kept == [fresh]
     assert remarks == ["left out: take_0001, the run learned from it"]
     with pytest.raises(
         ValueError, match=r"learned from every take that was given \(take_0001\): give takes that it has not seen"
     ):
-        held_out([demo(bag="take_0001")], ["take_0001"], config, 2, 0)
+        held_out([demo(bag="take_0001")], {"demos": ["take_0001"]}, config, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,28 @@ def test_takes_that_the_run_learned_from_are_left_out_by_name() -> None:
 )
 def test_takes_that_do_not_fit_the_run_are_refused_by_name(given: Episode, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        held_out([demo(), given], [], load_config("debug"), 2, 0)
+        held_out([demo(), given], {"demos": []}, load_config("debug"), 2, 0)
 
 
 def test_takes_without_the_joints_that_a_policy_observes_are_refused():
     config = load_config("debug", {"model.proprioception": True, "model.joint_scale": 1.0})
-    with pytest.raises(ValueError, match="0 joint angles, the run's policy observes 3"):
-        held_out([demo()], [], config, 2, 3)
+    with pytest.raises(ValueError, match="no joint angles, the run's policy observes 3"):
+        held_out([demo()], {"demos": []}, config, 2, 3)
+
+
+def test_takes_are_known_by_what_they_did_and_not_by_their_names():
+    learned, fresh = demo(bag="take_0001"), demo(bag="take_0001")
+    action = fresh.action.copy()
+    action[3] = 0.25
+    fresh = dataclasses.replace(fresh, action=action)
+    facts = {"demos": ["take_0001"], "demo_actions": [actions_digest(learned)]}
+    renamed = dataclasses.replace(learned, provenance={"bag": "another"})
+    kept, remarks = held_out([renamed, fresh], facts, load_config("debug"), 2, 0)
+    assert kept == [fresh] and remarks == ["left out: another, the run learned from it"]
+
+
+def test_takes_with_other_joints_than_the_run_learned_of_are_refused():
+    config = load_config("debug", {"model.joint_scale": 1.0})
+    take = dataclasses.replace(demo(), joint_positions=np.zeros((len(demo()), 1), np.float32))
+    with pytest.raises(ValueError, match="1 joint angles, the run learned of 3"):
+        held_out([take], {"demos": []}, config, 2, 3)

@@ -54,7 +54,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, average):
     whole = Trainer(config, demos(), Dot(), tmp_path / "whole")
     whole.run()
     first = Trainer(config, demos(), Dot(), tmp_path / "parts")
-    half_way = 4
+    half_way = 6
     while first.progress.update < half_way:
         first.advance()
     first.save()
@@ -69,7 +69,7 @@ def test_evaluations_show_what_the_model_foretells_of_the_same_chunks(tmp_path, 
     shown = {}
     monkeypatch.setattr(train, "write_video", lambda path, frames, rate: shown.update({path.name: np.stack(frames)}))
     Trainer(load_config("debug", {"train.updates": 16}), demos(), Dot(), tmp_path).run()
-    names = [f"prediction_{update:07d}.mp4" for update in (4, 8, 12, 16)]
+    names = [f"prediction_{update:07d}.mp4" for update in (6, 10, 14, 16)]
     assert sorted(name for name in shown if name.startswith("prediction")) == names
     first, _, earlier, last = (shown[name] for name in names)
     row, column = SIDE + HEADING, SIDE + GAP
@@ -216,3 +216,42 @@ def test_practice_is_prefilled_before_the_first_update_and_then_goes_on_as_witho
             counts[prefill][trainer.progress.update] = trainer.progress.episodes
     assert counts[3].pop(0) == 2  # turns without updates; the third episode opens the turn of the first ones
     assert counts[3] == {update: 3 + episodes for update, episodes in counts[0].items()}
+
+
+def test_a_run_goes_on_only_with_its_own_demonstrations_and_practice(tmp_path, config):
+    Trainer(config, demos(), Dot(), tmp_path).run()
+    with pytest.raises(ValueError, match="was begun with other demonstrations"):
+        Trainer(config, demos()[:1], Dot(), tmp_path)
+    next((tmp_path / "practice").glob("*.npz")).unlink()
+    with pytest.raises(ValueError, match=r"practice holds \d episodes, the checkpoint has learned from \d"):
+        Trainer(config, demos(), Dot(), tmp_path)
+
+
+def test_the_first_updates_end_where_practice_begins(tmp_path):
+    config = load_config("debug", {"train.pretrain_updates": 3, "train.updates_per_episode": 5, "train.updates": 9})
+    trainer, turns = Trainer(config, demos(), Dot(), tmp_path), []
+    while not trainer.done:
+        trainer.advance()
+        turns.append((trainer.progress.update, trainer.progress.episodes))
+    assert turns == [(3, 0), (8, 1), (9, 2)]
+
+
+def test_demonstrations_may_fill_a_whole_batch_beside_practice(tmp_path):
+    config = load_config("debug", {"train.demo_fraction": 0.95})
+    trainer = Trainer(config, demos(), Dot(), tmp_path)
+    trainer.run()
+    assert trainer.progress.episodes and trainer.done
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.cooldown": -0.1}, "train.cooldown is a share of the run"),
+        ({"train.minutes": 0.0}, "train.minutes cannot be 0.0"),
+        ({"train.updates": 0}, "train.updates cannot be 0"),
+        ({"policy.self_imitation": 0.5, "policy.bootstrap": False}, "leaves untrained"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        load_config("debug", settings)

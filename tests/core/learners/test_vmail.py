@@ -204,3 +204,13 @@ def test_without_averaging_the_last_weights_are_deployed(learner):
 
 def _pixels(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).movedim(-1, -3).float() / 255.0 - 0.5
+
+
+def test_an_update_in_bfloat16_learns_as_one_in_float32_does():
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        learner = VMAIL(load_config("debug", {"train.precision": precision}), action_size=2)
+        losses[precision] = [float(learner.update(*batch(seed), demo_count=2)["model_loss"]) for seed in range(3)]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert losses["bfloat16"] != losses["float32"]
