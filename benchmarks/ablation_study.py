@@ -1,9 +1,10 @@
-"""What each choice of a preset is worth: the preset, and the preset with one choice changed, over seeds.
+"""What choices of a preset are worth: the preset, and the preset with a choice changed, over seeds.
 
     python benchmarks/ablation_study.py [--task claw] [--variants base no_joints ...] [--seeds 0 1 2] [--threads 1]
 
 Every training is a run of its own and every result is written at once, so the study may be stopped at any time: the
-same command goes on. Parts of it (--variants, --seeds) may run side by side; all write into one file. Writes
+same command goes on. Parts of it (--variants, --seeds) may run side by side; all write into one file. The claw's
+demonstrations are those that `claw_study.py` imports, the walker's as for `walker_study.py`. Writes
 results/ablations_TASK.json and .md. This takes hours: variants x seeds x the time of one training.
 """
 
@@ -20,18 +21,16 @@ from rich.console import Console
 from study_file import StudyFile
 
 from vmail.demo.settings import ROOT
-from vmail.train import train_config
+from vmail.train import deployed_policy, train_config
 from vmail_core.episodes import load_episodes
-from vmail_core.learners.acting import FilteringPolicy
-from vmail_core.learners.config import load_config
+from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.evaluate import EVAL_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
-from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
 from vmail_sim.visual import VisualTask
 
 BASE = "base"
-LATE = 5  # evaluations that the late mean is taken over
+LATE = 0.3  # share of a run's evaluations, the last ones, that the late mean is taken over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,48 +47,54 @@ TASKS = {
     "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 3000, 20),
     "walker": Task("fast/walker_cpu", ROOT / "runs" / "walker_demos", 20_000, 10),
 }
-NO_CLONING = {"policy.cloning": 0.0, "policy.warm_start": 0, "policy.self_imitation": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "no joints in the belief": {"model.joint_scale": 0.0},
-    "no KL balancing": {"model.kl_balance": None},
-    "no free nats": {"model.free_nats": 0.0},
-    "free nats 3": {"model.free_nats": 3.0},
-    "pixels weigh 1": {"model.pixel_scale": 1.0},
-    "all frames decoded": {"model.decode_fraction": 1.0},
-    "LayerNorm": {"model.norm": True, "discriminator.norm": True, "policy.norm": True},
-    "reward log D": {"policy.reward": "log_d"},
-    "reward D": {"policy.reward": "d"},
-    "penalty on parameters": {"discriminator.penalty": "parameters", "discriminator.penalty_weight": 1.0},
-    "no penalty": {"discriminator.penalty": "none"},
-    "no return normalisation": {"policy.normalise": False},
-    "no bootstrap": {"policy.bootstrap": False, "policy.self_imitation": 0.0},
-    "horizon 10": {"policy.horizon": 10},
-    "no self-imitation": {"policy.self_imitation": 0.0},
-    "cloning alone": {"policy.imitation": 0.0},
-    "no cloning": NO_CLONING,
-    "no noise on cloned latents": {"policy.cloning_noise": 0.0},
-    "demonstrations uniform": {"train.demo_fraction": None},
-    "no chunks from the start": {"train.from_start": 0.0},
-    "last weights": {"train.average": 0.0},
+    "no_joints": {"model.joint_scale": 0.0},
+    "no_kl_balance": {"model.kl_balance": None},
+    "free_nats_0": {"model.free_nats": 0.0},
+    "free_nats_3": {"model.free_nats": 3.0},
+    "pixel_scale_1": {"model.pixel_scale": 1.0},
+    "decode_all": {"model.decode_fraction": 1.0},
+    "layernorm": {"model.norm": True, "discriminator.norm": True, "policy.norm": True},
+    "reward_log_d": {"policy.reward": "log_d"},
+    "reward_d": {"policy.reward": "d"},
+    "penalty_parameters": {"discriminator.penalty": "parameters", "discriminator.penalty_weight": 1.0},
+    "no_penalty": {"discriminator.penalty": "none"},
+    "no_return_range": {"policy.normalise": False},
+    "no_bootstrap": {"policy.bootstrap": False, "policy.self_imitation": 0.0},
+    "horizon_10": {"policy.horizon": 10},
+    "no_self_imitation": {"policy.self_imitation": 0.0},
+    "cloning_alone": {"policy.imitation": 0.0},
+    "no_cloning": {"policy.cloning": 0.0, "policy.warm_start": 0, "policy.self_imitation": 0.0},
+    "no_cloning_noise": {"policy.cloning_noise": 0.0},
+    "demos_uniform": {"train.demo_fraction": None},
+    "no_starts": {"train.from_start": 0.0},
+    "last_weights": {"train.average": 0.0},
     "cooldown": {"train.cooldown": 0.4},
-    "half the practice": {"train.updates_per_episode": 20},
-    "twice the practice": {"train.updates_per_episode": 5},
-    "exploration 0.3": {"policy.exploration": 0.3},
+    "half_practice": {"train.updates_per_episode": 2.0},  # times the preset's
+    "twice_practice": {"train.updates_per_episode": 0.5},
+    "exploration_0.3": {"policy.exploration": 0.3},
 }
 
 
-def train_variant(task: Task, variant: str, seed: int, folder: Path, threads: int) -> dict[str, Any] | None:
+def config_of(task: Task, variant: str, seed: int, threads: int) -> Config:
+    """The preset with the variant's choices."""
+    changed, ratio = dict(VARIANTS[variant]), "train.updates_per_episode"
+    if ratio in changed:
+        changed[ratio] = round(changed[ratio] * load_config(task.preset).train.updates_per_episode)
+    return load_config(
+        task.preset, {"train.seed": seed, "train.updates": task.updates, "train.threads": threads} | changed
+    )
+
+
+def train_variant(task: Task, config: Config, folder: Path) -> dict[str, Any] | None:
     """One training and its scores; None when it was interrupted."""
-    settings = {"train.seed": seed, "train.updates": task.updates, "train.threads": threads}
-    config = load_config(task.preset, settings | VARIANTS[variant])
     result = train_config(config, load_episodes(task.demos), folder, Console())
     if not result.finished:
         return None
     env = VisualTask(config.task, config.model.image_size, **config.task_options)
-    learner, run = VMAIL(config, env.action_size, env.joint_count), RunFolder(folder)
-    run.load_networks(learner)
-    scores = evaluate(FilteringPolicy(*learner.deployed), env, task.starts, EVAL_SEED)
+    run = RunFolder(folder)
+    scores = evaluate(deployed_policy(run, env), env, task.starts, EVAL_SEED)
     name = f"eval_{env.main_score}"
     return {
         "score": env.main_score,
@@ -110,11 +115,11 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
     base = np.mean([np.mean(run["scores"]) for run in groups[BASE]]) if BASE in groups else np.nan
     order = sorted(groups, key=lambda name: (name != BASE, -np.mean([np.mean(run["scores"]) for run in groups[name]])))
     lines = [
-        f"# {study['task']}: one choice changed at a time",
+        f"# {study['task']}: what choices are worth",
         "",
         f"Made by `python benchmarks/ablation_study.py --task {study['task']}`: {study['preset']}, {study['updates']} "
         f"updates, mean of {study['starts']} starts, with the lowest and highest seed. A line of one seed is a lead.",
-        f"Late: mean of the last {LATE} evaluations over the best one, lowest seed.",
+        f"Late: mean of the last {LATE:.0%} of a run's evaluations over the best one, lowest seed.",
         f"Commits: {', '.join(sorted({run['commit'] for run in study['runs']}))}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",
         "",
@@ -133,8 +138,9 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
 
 
 def lateness(evaluations: list[float]) -> float:
-    """Mean of the last evaluations as a share of the best one."""
-    return float(np.mean(evaluations[-LATE:]) / max(evaluations)) if evaluations else float("nan")
+    """Mean of the last evaluations as a share of the best one; NaN where none scored above 0."""
+    best = max(evaluations, default=0.0)
+    return float(np.mean(evaluations[-max(1, round(LATE * len(evaluations))) :]) / best) if best > 0.0 else np.nan
 
 
 def main() -> int:
@@ -152,11 +158,14 @@ def main() -> int:
     study = StudyFile(out, {"task": arguments.task, **facts}, write_table)
     for seed in arguments.seeds:
         for variant in arguments.variants:
-            if study.find({"variant": variant, "seed": seed}):
+            config = config_of(task, variant, seed, arguments.threads)
+            if study.find({"variant": variant, "seed": seed, "updates": task.updates}):
+                continue
+            if variant != BASE and config == config_of(task, BASE, seed, arguments.threads):
+                print(f"{arguments.task}, {variant}: nothing else than {BASE}", flush=True)
                 continue
             print(f"{arguments.task}, {variant}, seed {seed}", flush=True)
-            folder = arguments.work / arguments.task / f"{variant.replace(' ', '_')}-{seed}"
-            made = train_variant(task, variant, seed, folder, arguments.threads)
+            made = train_variant(task, config, arguments.work / arguments.task / f"{variant}-{seed}")
             if made is None:
                 return 130
             study.add({"variant": variant, "seed": seed, **made, "commit": git_commit(), "machine": machine()})

@@ -29,16 +29,14 @@ from vmail.demo.learning import import_takes
 from vmail.demo.recording import list_takes
 from vmail.demo.settings import PRESET, ROOT, SHIPPED_TAKES, STUDY, TASK
 from vmail.demo.study import METHODS
-from vmail.train import train_config
+from vmail.train import deployed_policy, train_config
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.frames import at_size
-from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.bc import CloningConfig, clone_pixels
 from vmail_core.learners.collect import ImagePolicy
 from vmail_core.learners.config import load_config
 from vmail_core.learners.evaluate import EVAL_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
-from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
 from vmail_core.robot import load_robot
 from vmail_sim.visual import VisualTask
@@ -72,10 +70,7 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
     result = train_config(config, demos, path, Console())
     if not result.finished:
         return None
-    robot = load_robot("dclaw")
-    learner = VMAIL(config, robot.action_size, len(robot.joint_names))
-    RunFolder(path).load_networks(learner)
-    made = scores_of(lambda env: FilteringPolicy(*learner.deployed), config.model.image_size)
+    made = scores_of(lambda env: deployed_policy(RunFolder(path), env), config.model.image_size)
     progress = result.progress
     return {
         **made,

@@ -23,6 +23,7 @@ import numpy as np
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import Config, load_config
+from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.train import Trainer
 from vmail_sim.visual import VisualTask
 
@@ -45,6 +46,7 @@ def noise(config: Config, action_size: int) -> Episode:
 
 def measure(preset: str, workers: int, threads: int, turns: int) -> dict[str, float]:
     """Seconds of the first turn, and of the `turns` after it: all, and those spent on or waiting for practice."""
+    keep_freed_memory()
     config = settings(preset, workers, threads)
     make_env = functools.partial(VisualTask, config.task, config.model.image_size, **config.task_options)
     env = make_env()

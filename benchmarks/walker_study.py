@@ -22,15 +22,15 @@ from matplotlib.figure import Figure
 from study_file import StudyFile
 
 from vmail.demo.settings import ROOT
+from vmail.runs import evaluations
+from vmail.train import deployed_policy
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.frames import at_size
-from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.bc import CloningConfig, clone_pixels
 from vmail_core.learners.config import Config
 from vmail_core.learners.evaluate import EVAL_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.scores import expert_score
-from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
 from vmail_sim.visual import VisualTask
 
@@ -58,18 +58,18 @@ def score_run(folder: RunFolder) -> dict[str, Any]:
     """The last checkpoint's returns and the run's curve: update, steps of practice, minutes of learning, return."""
     config = folder.config()
     env = environment(config, config.model.image_size)
-    learner = VMAIL(config, env.action_size, env.joint_count)
-    folder.load_networks(learner)
-    scores = evaluate(FilteringPolicy(*learner.deployed), env, STARTS, EVAL_SEED)
-    rows = [row for row in folder.metrics() if f"eval_{SCORE}" in row]
-    curve = [[row["update"], row["env_steps"], row["seconds"] / 60.0, row[f"eval_{SCORE}"]] for row in rows]
-    last = folder.metrics()[-1]
+    scores, state, curve = (
+        evaluate(deployed_policy(folder, env), env, STARTS, EVAL_SEED),
+        folder.state(),
+        evaluations(folder),
+    )
+    axes = (curve.axes["update"], curve.axes["env_steps"], curve.axes["minutes"], curve.values)
     return {
         "scores": scores[SCORE],
-        "curve": curve,
-        "updates": last["update"],
-        "env_steps": last["env_steps"],
-        "minutes": last["seconds"] / 60.0,
+        "curve": [list(point) for point in zip(*(axis.tolist() for axis in axes)) if point[0] <= state["update"]],
+        "updates": state["update"],
+        "env_steps": state["env_steps"],
+        "minutes": state["seconds"] / 60.0,
         "config": dataclasses.asdict(config),
         "trained_at": folder.facts()["commit"],
     }
@@ -129,8 +129,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "walker_walk.json", help="JSON file of results")
     arguments = parser.parse_args()
     folder, demos = RunFolder(arguments.run), load_episodes(arguments.demos)
-    config = folder.config()
-    study = StudyFile(arguments.out, {"expert": expert_score(demos, SCORE)}, render)
+    config, expert = folder.config(), expert_score(demos, SCORE)
+    if expert is None:
+        raise ValueError(f"{arguments.demos}: not all demonstrations tell their return")
+    study = StudyFile(arguments.out, {"expert": expert}, render)
     for seed in arguments.seeds:
         if not study.find({"method": "pixel_cloning", "seed": seed}):
             print(f"pixel cloning, seed {seed}", flush=True)

@@ -128,15 +128,14 @@ def evaluate_run(
     config = folder.config()
     options = config.task_options | ({} if kick == "none" else {"kick": kick})
     env = VisualTask(config.task, config.model.image_size, **options)
-    learner = VMAIL(config, env.action_size, env.joint_count)
-    folder.load_networks(learner)
+    policy = deployed_policy(folder, env)
     began = time.monotonic()
     frames: list[list[np.ndarray]] = [[] for _ in range(episodes)]
 
     def watch(episode: int, watched: VisualEnv) -> None:
         frames[episode].append(watched.large_picture(GRID_PIXELS))
 
-    scores = evaluate(FilteringPolicy(*learner.deployed), env, episodes, seed, watch)
+    scores = evaluate(policy, env, episodes, seed, watch)
     result = {
         "run": str(run),
         "task": config.task,
@@ -150,6 +149,13 @@ def evaluate_run(
     write_video(out / "episodes.mp4", grid(frames), 1.0 / env.control_period)
     write_text(out / "scores.json", json.dumps(result, indent=1) + "\n")
     return result
+
+
+def deployed_policy(folder: RunFolder, env: VisualEnv) -> FilteringPolicy:
+    """The policy of a run's last checkpoint, as it is scored and exported; see `RunFolder.load_networks` for errors."""
+    learner = VMAIL(folder.config(), env.action_size, env.joint_count)
+    folder.load_networks(learner)
+    return FilteringPolicy(*learner.deployed)
 
 
 def grid(episodes: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:

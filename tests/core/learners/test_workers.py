@@ -60,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     return found
 
 
-def test_losses_depend_neither_on_how_many_workers_there_are_nor_on_their_trouble(tmp_path, whole):
+def test_losses_of_one_worker_with_trouble_are_those_of_two_without(tmp_path, whole):
     first = practice_seed(config(1), 0)
     faults = {first: ["killed"], first + 2: ["raises", "raises"]}
     assert run(tmp_path / "run", 1, functools.partial(Faulty, faults, tmp_path)) == whole
