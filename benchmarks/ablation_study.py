@@ -55,6 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "free_nats_3": {"model.free_nats": 3.0},
     "pixel_scale_1": {"model.pixel_scale": 1.0},
     "decode_all": {"model.decode_fraction": 1.0},
+    "categorical": {"model.stoch": 16, "model.classes": 16},
     "layernorm": {"model.norm": True, "discriminator.norm": True, "policy.norm": True},
     "reward_log_d": {"policy.reward": "log_d"},
     "reward_d": {"policy.reward": "d"},

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmail_core.learners.config import Config
-from vmail_core.learners.equations import advantage_weights, gaussian_kl, input_penalty, lambda_returns
+from vmail_core.learners.equations import advantage_weights, input_penalty, lambda_returns
+from vmail_core.models.distributions import Gaussian
 from vmail_core.models.heads import Actor, Critic, Discriminator
 from vmail_core.models.mlp import mlp
 from vmail_core.models.vision import make_vision
@@ -94,11 +95,11 @@ class EagerVMAIL:
         return mean, F.softplus(std) + self.config.model.min_std
 
     def _balanced(self, belief: tuple[Tensor, Tensor], prior: tuple[Tensor, Tensor]) -> Tensor:
-        share = self.config.model.kl_balance
+        share, kl = self.config.model.kl_balance, Gaussian(0, 0.0).kl
         if share is None:
-            return gaussian_kl(*belief, *prior)
+            return kl(*belief, *prior)
         fixed_belief, fixed_prior = tuple(x.detach() for x in belief), tuple(x.detach() for x in prior)
-        return share * gaussian_kl(*fixed_belief, *prior) + (1.0 - share) * gaussian_kl(*belief, *fixed_prior)
+        return share * kl(*fixed_belief, *prior) + (1.0 - share) * kl(*belief, *fixed_prior)
 
     def learn_behaviour(self, demo: Tensor, practice: Tensor, actions: Tensor, demo_count: int) -> None:
         """Eq. 6 and Eq. 8."""

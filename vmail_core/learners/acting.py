@@ -31,6 +31,7 @@ def new_model(config: Config, action_size: int, joint_count: int) -> WorldModel:
         m.min_std,
         m.norm,
         m.vision,
+        classes=m.classes,
         predicted_joints=joint_count if m.joint_scale else 0,
         observed_joints=joint_count if m.proprioception else 0,
     )

@@ -26,6 +26,7 @@ class Model:
     deter: int = 200
     stoch: int = 30
     hidden: int = 200
+    classes: int | None = None  # of each of `stoch` categorical variables (DreamerV2 has 32 of 32); None: Gaussians
     min_std: float = 0.1
     norm: bool = False
     free_nats: float = 3.0

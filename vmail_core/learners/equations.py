@@ -5,6 +5,7 @@ Sequences are time-major. None of these sees a task's reward.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,14 +34,14 @@ def eq7_model_loss(
         The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
     """
     embed = model.embed(pixels, joints)
-    beliefs, (prior_mean, prior_std) = model.rssm.observe(embed, action)
+    beliefs, prior = model.rssm.observe(embed, action)
     shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
     if config.decode_fraction < 1.0:
         chosen = torch.randperm(len(shown), device=shown.device)[: max(1, round(config.decode_fraction * len(shown)))]
         shown, features = shown[chosen], features[chosen]
     # Unit-variance Gaussian likelihood summed over pixels, without its constant.
     pixel_loss = 0.5 * (widen(model.decoder(features)) - shown).square().sum((-1, -2, -3)).mean()
-    kl = balanced_kl(beliefs, prior_mean, prior_std, config.kl_balance)
+    kl = balanced_kl(model.rssm.distribution.kl, beliefs, prior, config.kl_balance)
     loss = config.pixel_scale * pixel_loss + config.kl_scale * kl.clamp(min=config.free_nats)
     report = {"pixel_loss": pixel_loss, "kl": kl}
     if model.joint_head is not None:
@@ -51,20 +52,20 @@ def eq7_model_loss(
     return loss, beliefs, {"model_loss": loss, **report}
 
 
-def gaussian_kl(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor) -> Tensor:
-    """KL between diagonal Gaussians in nats, summed over the last dimension."""
-    ratio = (std / other_std).square()
-    distance = ((mean - other_mean) / other_std).square()
-    return 0.5 * (ratio + distance - 1.0 - ratio.log()).sum(-1)
+def balanced_kl(
+    kl: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    beliefs: Latent,
+    prior: tuple[Tensor, Tensor],
+    balance: float | None,
+) -> Tensor:
+    """Mean KL from belief to prior; with `balance`, that share of its gradient goes to the prior (DreamerV2).
 
-
-def balanced_kl(beliefs: Latent, prior_mean: Tensor, prior_std: Tensor, balance: float | None) -> Tensor:
-    """Mean KL from belief to prior; with `balance`, that share of its gradient goes to the prior (DreamerV2)."""
+    `kl` is the distribution's own.
+    """
+    belief, fixed_belief, fixed_prior = beliefs[2:], beliefs.detach()[2:], tuple(part.detach() for part in prior)
     if balance is None:
-        return gaussian_kl(beliefs.mean, beliefs.std, prior_mean, prior_std).mean()
-    to_prior = gaussian_kl(beliefs.mean.detach(), beliefs.std.detach(), prior_mean, prior_std).mean()
-    to_belief = gaussian_kl(beliefs.mean, beliefs.std, prior_mean.detach(), prior_std.detach()).mean()
-    return balance * to_prior + (1.0 - balance) * to_belief
+        return kl(*belief, *prior).mean()
+    return balance * kl(*fixed_belief, *prior).mean() + (1.0 - balance) * kl(*belief, *fixed_prior).mean()
 
 
 def eq6_discriminator_loss(

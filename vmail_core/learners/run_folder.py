@@ -196,7 +196,8 @@ class RunFolder:
     def action_size(self) -> int:
         """How many actions the last checkpoint's networks take. Raises FileNotFoundError: there is none yet."""
         with safe_open(self._whole_checkpoint() / "networks.safetensors", "pt") as networks:
-            return networks.get_slice("model.rssm.embed_in.weight").get_shape()[1] - self.config().model.stoch
+            inputs, model = networks.get_slice("model.rssm.embed_in.weight").get_shape()[1], self.config().model
+            return inputs - model.stoch * (model.classes or 1)
 
     def joint_count(self) -> int:
         """How many joint angles they tell, 0 where none. Raises FileNotFoundError: there is no checkpoint yet."""

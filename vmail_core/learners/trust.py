@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from vmail_core.episodes.replay import Rows
-from vmail_core.learners.equations import gaussian_kl
 from vmail_core.learners.open_loop import believe, foretell, grey_levels
 from vmail_core.models import Latent, WorldModel
 
@@ -96,7 +95,7 @@ def open_loop_errors(
         starts=len(begin),
         pixels=curves(lambda latents: grey_levels(model, latents), pixels),
         joints=joints,
-        kl=_numpy(gaussian_kl(came.mean, came.std, course.mean, course.std).mean(1)),
+        kl=_numpy(model.rssm.distribution.kl(came.mean, came.std, course.mean, course.std).mean(1)),
     )
 
 

@@ -1,6 +1,6 @@
 """Recurrent state-space model (Hafner et al. 2019): the belief q and the forward model T of Eq. 7.
 
-A latent state z is a deterministic memory and a Gaussian sample. Sequences are time-major: (L, B, ...).
+A latent state z is a deterministic memory and a sample, Gaussian or categorical. Sequences are time-major: (L, B, ...).
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmail_core.models.distributions import Categorical, Distribution, Gaussian
 from vmail_core.models.precision import widen
 from vmail_core.models.recurrence import FilterChunk, ImagineStep, Weights
 
 
 class Latent(NamedTuple):
-    """A latent state, or a sequence of them; (..., D) deter and (..., Z) stoch, mean, std."""
+    """A latent state, or a sequence of them: (..., D) deter, (..., Z) stoch, and what tells the distribution of stoch.
+
+    That is mean and std of a Gaussian, or probabilities and their logarithms of categories, (..., Z) each.
+    """
 
     deter: Tensor
     stoch: Tensor
@@ -42,22 +46,35 @@ class Latent(NamedTuple):
 
 
 class RSSM(nn.Module):
-    """Deterministic GRU memory (D) and Gaussian stochastic state (Z)."""
+    """Deterministic GRU memory (D) and stochastic state (Z)."""
 
     def __init__(
-        self, action_size: int, embed_size: int, deter: int, stoch: int, hidden: int, min_std: float, norm: bool = False
+        self,
+        action_size: int,
+        embed_size: int,
+        deter: int,
+        stoch: int,
+        hidden: int,
+        min_std: float,
+        norm: bool = False,
+        classes: int | None = None,
     ) -> None:
-        """Sizes as in Dreamer; `norm` puts LayerNorm before the hidden activations."""
+        """Sizes as in Dreamer; `norm` puts LayerNorm before the hidden activations.
+
+        With `classes`, the state is `stoch` categorical variables of so many classes each; else as many Gaussians.
+        """
         super().__init__()
-        self.deter_size, self.stoch_size, self.min_std = deter, stoch, min_std
+        self.distribution: Distribution = Categorical(stoch, classes) if classes else Gaussian(stoch, min_std)
+        self.deter_size, self.stoch_size, self.min_std = deter, self.distribution.size, min_std
+        stoch, raw = self.distribution.size, self.distribution.raw_size
         self.embed_in = nn.Linear(stoch + action_size, hidden)
         self.cell = nn.GRUCell(hidden, deter)
         self.prior_hidden = nn.Linear(deter, hidden)
-        self.prior_out = nn.Linear(hidden, 2 * stoch)
+        self.prior_out = nn.Linear(hidden, raw)
         # The posterior's first layer is split in two, so that the image's half is computed for all times at once.
         self.posterior_deter = nn.Linear(deter, hidden)
         self.posterior_embed = nn.Linear(embed_size, hidden, bias=False)
-        self.posterior_out = nn.Linear(hidden, 2 * stoch)
+        self.posterior_out = nn.Linear(hidden, raw)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) if norm else nn.Identity() for _ in range(3))
 
     @property
@@ -77,37 +94,38 @@ class RSSM(nn.Module):
         return gru_step(self.cell, hidden, previous.deter)
 
     def prior(self, deter: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and std of the forward model T(z_t | z_{t-1}, a_{t-1}) from the memory (..., D)."""
-        return self._gaussian(self.prior_out(F.elu(self.norms[1](self.prior_hidden(deter)))))
+        """What tells the forward model T(z_t | z_{t-1}, a_{t-1}), from the memory (..., D)."""
+        return self.distribution.statistics(self.prior_out(F.elu(self.norms[1](self.prior_hidden(deter)))))
 
     def posterior(self, deter: Tensor, projected_embed: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and std of the belief q(z_t | x_t, z_{t-1}, a_{t-1}); `projected_embed` comes from `posterior_embed`."""
-        return self._gaussian(self.posterior_out(F.elu(self.norms[2](self.posterior_deter(deter) + projected_embed))))
+        """What tells the belief q(z_t | x_t, z_{t-1}, a_{t-1}); `projected_embed` comes from `posterior_embed`."""
+        hidden = F.elu(self.norms[2](self.posterior_deter(deter) + projected_embed))
+        return self.distribution.statistics(self.posterior_out(hidden))
 
-    def _gaussian(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw_std = widen(raw).chunk(2, -1)
-        return mean, F.softplus(raw_std) + self.min_std
+    def _state(self, deter: Tensor, mean: Tensor, std: Tensor, sample: bool) -> Latent:
+        stoch = self.distribution
+        if not sample:
+            return Latent(deter, stoch.mode(mean, std), mean, std)
+        return Latent(deter, stoch.draw(mean, std, stoch.noise(mean.shape[:-1], mean)), mean, std)
 
     def imagine_step(self, previous: Latent, action: Tensor, sample: bool = True) -> Latent:
-        """One step of the forward model, by default sampled with gradients through the sample; else its mean."""
+        """One step of the forward model, by default sampled with gradients through the sample; else its mode."""
         if sample and self._written_out and not self.embed_in.weight.requires_grad:
             noise, weights = torch.randn_like(previous.stoch), self._weights(self.prior_hidden, self.prior_out)
             with torch.autocast(action.device.type, enabled=False):
                 into = self._action_part(widen(action))
                 return Latent(*ImagineStep.apply(previous.deter, previous.stoch, into, noise, self.min_std, *weights))
         deter = self.remember(previous, action)
-        mean, std = self.prior(deter)
-        return Latent(deter, mean + std * torch.randn_like(std) if sample else mean, mean, std)
+        return self._state(deter, *self.prior(deter), sample)
 
     def filter_step(self, previous: Latent, action: Tensor, embed: Tensor, sample: bool = True) -> Latent:
         """One step of the belief: `action` (B, A) led to the image with embedding `embed` (B, E)."""
         deter = self.remember(previous, action)
-        mean, std = self.posterior(deter, self.posterior_embed(embed))
-        return Latent(deter, mean + std * torch.randn_like(std) if sample else mean, mean, std)
+        return self._state(deter, *self.posterior(deter, self.posterior_embed(embed)), sample)
 
     def observe(self, embed: Tensor, action: Tensor) -> tuple[Latent, tuple[Tensor, Tensor]]:
-        """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and the prior's mean and std."""
-        noise = torch.randn(*action.shape[:2], self.stoch_size, device=action.device, dtype=action.dtype)
+        """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and what tells the prior."""
+        noise = self.distribution.noise(action.shape[:2], action)
         shift = self.posterior_embed(embed)
         beliefs = (
             self._filter_written_out(shift, action, noise) if self._written_out else self._filter(shift, action, noise)
@@ -120,7 +138,7 @@ class RSSM(nn.Module):
         for t in range(len(action)):
             deter = self.remember(state, action[t])
             mean, std = self.posterior(deter, shift[t])
-            state = Latent(deter, mean + std * noise[t], mean, std)
+            state = Latent(deter, self.distribution.draw(mean, std, noise[t]), mean, std)
             states.append(state)
         return Latent(*(torch.stack(parts) for parts in zip(*states, strict=True)))
 
@@ -132,8 +150,8 @@ class RSSM(nn.Module):
 
     @property
     def _written_out(self) -> bool:
-        """Whether the recurrences of recurrence.py do for this model: they know no normalisation."""
-        return isinstance(self.norms[0], nn.Identity)
+        """Whether the recurrences of recurrence.py do for this model: they know Gaussians and no normalisation."""
+        return isinstance(self.norms[0], nn.Identity) and isinstance(self.distribution, Gaussian)
 
     def _action_part(self, action: Tensor) -> Tensor:
         """What the action adds to the memory's input (..., H), with the bias."""

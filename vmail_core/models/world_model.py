@@ -27,9 +27,11 @@ class WorldModel(nn.Module):
         vision: str = "dreamer",
         predicted_joints: int = 0,
         observed_joints: int = 0,
+        classes: int | None = None,
     ) -> None:
         """Build the three parts with matching sizes.
 
+        With `classes` the state is categorical, see `RSSM`.
         `predicted_joints` adds a head that tells so many joint angles in rad from a latent, for learning.
         `observed_joints` makes so many joint angles an observation, beside the picture, that the belief is drawn from.
         """
@@ -39,7 +41,7 @@ class WorldModel(nn.Module):
         self.joint_encoder = JointEncoder(observed_joints, hidden) if observed_joints else None
         if self.joint_encoder is not None:
             embed_size += self.joint_encoder.embed_size
-        self.rssm = RSSM(action_size, embed_size, deter, stoch, hidden, min_std, norm)
+        self.rssm = RSSM(action_size, embed_size, deter, stoch, hidden, min_std, norm, classes)
         self.decoder = make_decoder(self.rssm.feature_size)
         self.joint_head = mlp(self.rssm.feature_size, hidden, 1, predicted_joints) if predicted_joints else None
 

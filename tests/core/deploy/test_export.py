@@ -33,8 +33,11 @@ def learner(run_folder: Path) -> VMAIL:
     return learner
 
 
-def test_the_papers_vision_and_normed_networks_export_too(robot, tmp_path):
-    model = WorldModel(32, 9, depth=4, deter=16, stoch=4, hidden=16, min_std=0.1, norm=True, vision="dreamer")
+@pytest.mark.parametrize("classes", [None, 4])
+def test_the_papers_vision_normed_networks_and_categories_export_too(robot, tmp_path, classes):
+    torch.manual_seed(0)
+    sizes = {"depth": 4, "deter": 16, "stoch": 4, "hidden": 16}
+    model = WorldModel(32, 9, **sizes, min_std=0.1, norm=True, vision="dreamer", classes=classes)
     actor = Actor(model.feature_size, 9, units=16, layers=2, init_std=5.0, min_std=1e-4, norm=True)
     discriminator = Discriminator(model.feature_size, 9, units=16, layers=2, norm=True)
     training = {"config": {}, "demos": [], "git_commit": "none", "metrics": {}}

@@ -52,8 +52,9 @@ def test_free_nats_stop_the_kls_gradient_but_not_its_value(world):
 def test_balanced_kl_has_the_plain_value_and_shared_gradients(world):
     pixels, action = chunk()
     beliefs, (mean, std) = world.rssm.observe(world.embed(pixels), action)
-    plain = eq.balanced_kl(beliefs, mean, std, None)
-    balanced = eq.balanced_kl(beliefs, mean, std, 0.8)
+    kl = world.rssm.distribution.kl
+    plain = eq.balanced_kl(kl, beliefs, (mean, std), None)
+    balanced = eq.balanced_kl(kl, beliefs, (mean, std), 0.8)
     torch.testing.assert_close(plain, balanced)
     ratio = torch.autograd.grad(balanced, mean, retain_graph=True)[0] / torch.autograd.grad(plain, mean)[0]
     torch.testing.assert_close(ratio, torch.full_like(ratio, 0.8))
