@@ -198,7 +198,7 @@ class Ros:
     def wait_reason(
         self,
         node_name: str,
-        reason: str,
+        reason: str | tuple[str, ...],
         timeout: float = START_TIMEOUT_S,
         within: float | None = None,
         since_ns: int | None = None,
@@ -206,19 +206,20 @@ class Ros:
         """Wait until a node's status on /diagnostics has a named reason; returns the status.
 
         Args:
-            node_name, reason: which.
+            node_name, reason: which; one of them, where several are given.
             timeout: how long to wait for it to arrive.
             within: seconds from `since_ns` in which the node has to have said so, by its own stamp.
             since_ns: only what the node said after this counts, by its own stamp; by default, after the call.
         """
         since_ns = time.time_ns() if since_ns is None else since_ns
+        reasons = (reason,) if isinstance(reason, str) else reason
 
         def said(message: DiagnosticArray) -> list[DiagnosticStatus]:
             late = ns_from_time(message.header.stamp) >= since_ns
             return [status for status in message.status if status.name == node_name and late]
 
         def matches(message: DiagnosticArray) -> bool:
-            return any(reason_of(status) == reason for status in said(message))
+            return any(reason_of(status) in reasons for status in said(message))
 
         try:
             message = self.diagnostics.wait_until(matches, timeout)
@@ -227,7 +228,7 @@ class Ros:
             raise AssertionError(f"{node_name} did not report {reason!r} in {timeout} s; seen: {seen}") from None
         took = (ns_from_time(message.header.stamp) - since_ns) / NS_PER_S
         assert within is None or took <= within, f"{node_name} reported {reason!r} after {took:.2f} s"
-        return next(status for status in said(message) if reason_of(status) == reason)
+        return next(status for status in said(message) if reason_of(status) in reasons)
 
 
 class NodeProcess:

@@ -19,17 +19,17 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vmail_core.episodes.staging import new_folder
 from vmail_core.robot import RobotSpec
 
 FORMAT = "vmail-bundle"
 FORMAT_VERSION = 1
+FORMAT_VERSION_JOINTS = 2
+"""Of a bundle with proprioception, so that a vmail from before there was any refuses it by its version."""
 MANIFEST = "manifest.json"
 CERTIFICATE = "certificate.json"
 GRAPHS = ("encoder.onnx", "filter.onnx", "policy.onnx", "decoder.onnx", "discriminator.onnx")
@@ -62,7 +62,7 @@ class Sizes:
     joints: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are not positive whole numbers."""
+        """Refuse sizes that are not whole numbers, or not positive; `joints` may be 0."""
         for field in dataclasses.fields(self):
             value, least = getattr(self, field.name), 0 if field.name == "joints" else 1
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -149,15 +149,9 @@ def building(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """
     target = Path(out).absolute()
     _refuse_existing(target, overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with new_folder(target, replace=overwrite) as folder:
         yield folder
-        folder.chmod(0o755)
-        _refuse_existing(target, overwrite)
-        _swap_in(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _refuse_existing(target, overwrite)  # what has appeared meanwhile
 
 
 def seal(draft: Bundle) -> Bundle:
@@ -172,7 +166,7 @@ def seal(draft: Bundle) -> Bundle:
     names = sorted(p.name for p in draft.path.iterdir() if p.name != MANIFEST)
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION_JOINTS if draft.sizes.joints else FORMAT_VERSION,
         "sizes": draft.sizes.to_dict(),
         "control_rate_hz": draft.robot.control_rate_hz,
         "robot": draft.robot.to_dict(),
@@ -189,8 +183,11 @@ def _check_header(path: Path, manifest: dict[str, Any]) -> None:
     if manifest.get("format") != FORMAT:
         raise BundleError(f"{path}: not a vmail bundle manifest; {_EXPORT_AGAIN}")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{path}: format version {version!r}, this vmail reads {FORMAT_VERSION}; {_EXPORT_AGAIN}")
+    if version not in (FORMAT_VERSION, FORMAT_VERSION_JOINTS):
+        raise BundleError(
+            f"{path}: format version {version!r}, this vmail reads {FORMAT_VERSION} and {FORMAT_VERSION_JOINTS}; "
+            f"{_EXPORT_AGAIN}"
+        )
     expected: dict[str, type] = {
         "sizes": dict,
         "control_rate_hz": float,
@@ -257,14 +254,3 @@ def _refuse_existing(target: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{target}: exists already; choose another folder or ask to overwrite it")
     if not (target / MANIFEST).is_file():
         raise FileExistsError(f"{target}: exists and is not a bundle, so it is not overwritten; choose another folder")
-
-
-def _swap_in(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`. An old bundle steps aside first and is deleted last: none is ever half written."""
-    if not target.exists():
-        os.rename(folder, target)
-        return
-    old = folder.with_name(folder.name + ".old")
-    os.rename(target, old)
-    os.rename(folder, target)
-    shutil.rmtree(old)

@@ -110,19 +110,13 @@ def segments(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 class _Alignment:
-    """What both share: joint history, commands, and how a frame becomes a row.
-
-    Attributes:
-        unpaired_since_ns: stamp of the first of those frames, up to the last one, for which no joint state was new
-            enough; None when the last frame had its joints.
-    """
+    """What both share: joint history, commands, and how a frame becomes a row."""
 
     def __init__(self, robot: RobotSpec, image_size: tuple[int, int] | None = None) -> None:
         """Align for `robot`; frames are resized to `image_size` (height, width), by default the spec's camera's."""
         self.robot = robot
         self.image_size = image_size or (robot.camera_height, robot.camera_width)
         self.ticker = Ticker(robot.control_rate_hz)
-        self.unpaired_since_ns: int | None = None
         self._order = 0
         self._joints: collections.deque[_Message] = collections.deque()
         self._requests: dict[int, np.ndarray] = {}
@@ -162,15 +156,21 @@ class _Alignment:
         self._order += 1
         if not self.ticker.see(stamp_ns):
             return None
-        before = next((joints for joints in reversed(self._joints) if joints.stamp_ns <= stamp_ns), None)
-        if before is None or stamp_ns - before.stamp_ns > self.ticker.period_ns:
-            late = "no joint state before the frame" if before is None else "joint state older than a control period"
-            self.counts[late] += 1
-            if self.unpaired_since_ns is None:
-                self.unpaired_since_ns = stamp_ns
+        joints = self._joints_at(stamp_ns)
+        if joints is None:
             return None
-        self.unpaired_since_ns = None
-        return _Frame(self._order, stamp_ns, self.ticker.tolerance_ns(), image, before.positions)
+        return _Frame(self._order, stamp_ns, self.ticker.tolerance_ns(), image, joints.positions)
+
+    def _joints_at(self, stamp_ns: int) -> _Message | None:
+        """The joint state that goes with a frame; None, and counted, when there is none that is new enough."""
+        before = next((joints for joints in reversed(self._joints) if joints.stamp_ns <= stamp_ns), None)
+        if before is None:
+            self.counts["no joint state before the frame"] += 1
+            return None
+        if stamp_ns - before.stamp_ns > self.ticker.period_ns:
+            self.counts["joint state older than a control period"] += 1
+            return None
+        return before
 
     def _row(self, frame: _Frame) -> Row:
         """Make the frame a tick."""
@@ -229,7 +229,16 @@ class LiveAlignment(_Alignment):
 
     The runner commands on each row. A row with `first` set begins a run, as an episode does: its action is zero, and
     the filter starts anew. That happens at the start, after a gap, and when the last command was never sent.
+
+    Attributes:
+        unpaired_since_ns: stamp of the first frame of the present run of frames without a new enough joint state; None
+            when the last frame had one.
     """
+
+    def __init__(self, robot: RobotSpec, image_size: tuple[int, int] | None = None) -> None:
+        """Align for `robot`; frames are resized to `image_size` (height, width), by default the spec's camera's."""
+        super().__init__(robot, image_size)
+        self.unpaired_since_ns: int | None = None
 
     def on_image(self, stamp_ns: int, image: np.ndarray) -> Row | None:
         """Give the row of this frame, image (H, W, 3) uint8; None when it is not a tick, and `counts` says why."""
@@ -237,6 +246,14 @@ class LiveAlignment(_Alignment):
         if frame is None or not self.ticker.is_due(stamp_ns):
             return None
         return self._row(frame)
+
+    def _joints_at(self, stamp_ns: int) -> _Message | None:
+        joints = super()._joints_at(stamp_ns)
+        if joints is not None:
+            self.unpaired_since_ns = None
+        elif self.unpaired_since_ns is None:
+            self.unpaired_since_ns = stamp_ns
+        return joints
 
 
 class BagAlignment(_Alignment):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from vmail_core.episodes.frames import decode_image
+from vmail_core.episodes.hashing import sha256_of
 from vmail_core.robot import RobotSpec
 
 IMAGE = "camera/image_raw"
@@ -81,7 +81,7 @@ class Bag:
         try:
             self._topics = self._find_topics()
             self.info = self._guarded(self._read_info)
-            self.sha256 = self._guarded(lambda: _sha256(self.path))
+            self.sha256 = self._guarded(lambda: sha256_of(_content_files(self.path)))
         except BaseException:
             self.close()
             raise
@@ -214,10 +214,5 @@ def _stamp_ns(message: Any) -> int:
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _STORAGE):
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+def _content_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in _STORAGE)

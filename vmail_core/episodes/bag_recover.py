@@ -5,9 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vmail_core.episodes.bag_reading import NOTES, NOTES_TYPE, BagError
+from vmail_core.episodes.staging import new_folder
 
 __all__ = ["BagError", "RecoverReport", "recover_bag"]
 
@@ -65,19 +63,16 @@ def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
     """
     bag, out = Path(bag), Path(out)
     files = _storage_files(bag)
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
     report = RecoverReport(str(bag), str(out))
-    stage = Path(tempfile.mkdtemp(prefix=".recover-", dir=out.parent))
-    try:
-        # The bag's files are named after its folder: it gets its final name inside the stage, and moves as a whole.
-        _rewrite(files, stage / out.name, report, _custom_data(bag))
+    with new_folder(out) as stage:
+        # The writer makes the bag's folder and names its files after it: it has its final name inside the new one.
+        inner = stage / out.name
+        _rewrite(files, inner, report, _custom_data(bag))
         if not report.broken and (bag / "metadata.yaml").is_file():
             raise BagError(f"{bag} is whole, there is nothing to recover; import it as it is")
-        os.rename(stage / out.name, out)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        for file in list(inner.iterdir()):
+            file.rename(stage / file.name)
+        inner.rmdir()
     return report
 
 

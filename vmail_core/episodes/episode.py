@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+VIA = "via"
+"""In the provenance: one dict for each dataset that the episode went through since it was made, in that order."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Episode:

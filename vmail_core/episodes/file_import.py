@@ -6,14 +6,17 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.episode import VIA, Episode
 from vmail_core.episodes.frames import at_size
-from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
+from vmail_core.episodes.hashing import sha256_of
+from vmail_core.episodes.import_report import ImportReport, Note, Rejection, SourceReport, copy_of
 from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 
-Reader = Callable[[Path], Iterable[Episode | Rejection]]
+Found = Episode | Rejection | Note
+Reader = Callable[[Path], Iterable[Found]]
 
 
 def import_files(
@@ -57,7 +60,12 @@ def _import_file(
 ) -> SourceReport:
     report = SourceReport(str(file))
     times = []
-    for number, found in enumerate(_contents(file, read, report, earlier), 1):
+    number = 0
+    for found in _contents(file, read, report, earlier):
+        if isinstance(found, Note):
+            report.notes.append(found.text)
+            continue
+        number += 1
         if isinstance(found, Rejection):
             report.rejected.append(found)
             continue
@@ -66,9 +74,9 @@ def _import_file(
         except ValueError as error:
             report.rejected.append(Rejection(f"demonstration {number}", f"{file}: {error}"))
             continue
-        origin = {"file": file.name, "sha256": report.sha256}
+        provenance = _with_origin(episode.provenance, {"file": file.name, "sha256": report.sha256})
         name = f"{file.stem}-{report.sha256[:8]}-{number:04d}"
-        write_episode(stage, dataclasses.replace(episode, provenance=episode.provenance | origin), name)
+        write_episode(stage, dataclasses.replace(episode, provenance=provenance), name)
         report.episodes.append(f"{name}.npz")
         times.append(episode.time)
     if times:
@@ -77,9 +85,15 @@ def _import_file(
     return report
 
 
-def _contents(
-    file: Path, read: Reader, report: SourceReport, earlier: list[SourceReport]
-) -> Iterator[Episode | Rejection]:
+def _with_origin(notes: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]:
+    """The provenance with the file in it; where the episode only went through that, with the last dataset's notes."""
+    if VIA not in notes:
+        return notes | origin
+    *before, last = notes[VIA]
+    return notes | {VIA: [*before, last | origin]}
+
+
+def _contents(file: Path, read: Reader, report: SourceReport, earlier: list[SourceReport]) -> Iterator[Found]:
     """What is in the file; trouble with reading it ends as a rejection. Trouble with writing is not caught here."""
     try:
         report.sha256 = _digest(file)
@@ -94,8 +108,7 @@ def _contents(
 def _digest(path: Path) -> str:
     """SHA-256 of a file's content; of a folder's, the names and contents of its files, hidden ones left out."""
     if not path.is_dir():
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return sha256_of([path])
     names = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
     seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     return hashlib.sha256("".join(f"{name} {_digest(path / name)}\n" for name in seen).encode()).hexdigest()

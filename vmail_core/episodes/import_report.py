@@ -19,6 +19,13 @@ class Rejection:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What is worth knowing of a source, though it kept nothing from becoming episodes."""
+
+    text: str
+
+
 @dataclasses.dataclass
 class SourceReport:
     """One bag or file.

@@ -29,20 +29,25 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
     """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
 
+    With `replace`, an old `out` steps aside only then, and is deleted last: none is ever half written.
+
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists, without `replace`.
     """
-    if out.exists():
+    if out.exists() and not replace:
         raise FileExistsError(f"{out} exists already; choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         yield stage
         stage.chmod(0o755)
-        os.rename(stage, out)  # refused where a folder with something in it has appeared meanwhile
+        if replace and out.exists():
+            _swap(stage, out)
+        else:
+            os.rename(stage, out)  # refused where a folder with something in it has appeared meanwhile
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -61,6 +66,13 @@ def publish(stage: Path, report: ImportReport) -> None:
         os.rename(stage / name, out / name)
     (stage / REPORT).write_text(report.to_json())
     os.replace(stage / REPORT, _free_report(out))
+
+
+def _swap(stage: Path, out: Path) -> None:
+    old = stage.with_name(f"{stage.name}.old")
+    os.rename(out, old)
+    os.rename(stage, out)
+    shutil.rmtree(old)
 
 
 def _free_report(out: Path) -> Path:

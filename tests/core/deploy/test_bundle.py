@@ -80,8 +80,12 @@ def test_a_manifest_without_a_field_is_refused(copy, key):
 def test_another_format_version_is_refused(copy):
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps({**manifest, "format_version": 99}))
-    with pytest.raises(BundleError, match="99"):
+    with pytest.raises(BundleError, match="format version 99, this vmail reads 1 and 2"):
         load_bundle(copy)
+
+
+def test_pictures_alone_keep_the_first_format_version(copy):
+    assert json.loads((copy / MANIFEST).read_text())["format_version"] == 1
 
 
 def test_another_robot_is_refused_and_the_difference_named(bundle_folder, robot):

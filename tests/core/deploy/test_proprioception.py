@@ -77,6 +77,11 @@ def test_the_bundle_says_what_its_policy_observes(bundle):
     assert bundle.training["config"]["model"]["proprioception"] is True
 
 
+def test_a_vmail_without_proprioception_would_refuse_it_by_its_version(bundle):
+    assert json.loads((bundle.path / MANIFEST).read_text())["format_version"] == 2
+    assert json.loads((SHIPPED / MANIFEST).read_text())["format_version"] == 1
+
+
 def test_the_certificate_covers_the_joints(bundle, run):
     certificate, episodes = bundle.certificate, with_joints(2, 61)
     assert certificate["steps"] >= 200 and certificate["differences"]["action"]["worst"] <= 1e-4

@@ -134,7 +134,7 @@ def test_what_cannot_be_recovered_is_refused_with_the_reason(tmp_path, make, mes
         recover_bag(bag, tmp_path / "saved")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "saved").exists()
-    assert not list(tmp_path.glob(".recover-*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path):

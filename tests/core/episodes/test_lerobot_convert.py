@@ -15,8 +15,9 @@ import pytest
 
 from vmail.cli import main
 from vmail_core.episodes import Episode, load_episodes, write_episode
-from vmail_core.episodes.lerobot import read_lerobot, write_lerobot
+from vmail_core.episodes.lerobot import layout, read_lerobot, write_lerobot
 from vmail_core.episodes.lerobot.files import DataFiles
+from vmail_core.learners.demonstrations import demo_name
 
 CAMERA = "observation.images.camera"
 PSNR = 30.0
@@ -71,6 +72,97 @@ def test_there_and_back_by_the_command_line_nothing_is_lost(tmp_path: Path, caps
         assert_same(found, wanted)
 
 
+def as_lerobot_rewrites(dataset: Path) -> None:
+    (dataset / "meta" / "vmail.json").unlink()
+
+
+def test_more_joints_than_actions_are_kept(tmp_path: Path) -> None:
+    joints = np.random.default_rng(3).normal(size=(12, 24)).astype(np.float32) * 20
+    wanted = episode(joint_positions=joints)
+    store(tmp_path / "takes", wanted)
+    assert main(["convert", str(tmp_path / "takes"), "--out", str(tmp_path / "dataset"), "--robot", "dclaw"]) == 0
+    features = json.loads((tmp_path / "dataset" / "meta" / "info.json").read_text())["features"]
+    assert features["observation.state"]["names"] == [f"joint_{number}" for number in range(24)]
+    assert features["action"]["names"][0] == "FFJ10"
+    (found,) = read_lerobot(tmp_path / "dataset")
+    assert_same(found, wanted)
+    as_lerobot_rewrites(tmp_path / "dataset")
+    (found,) = read_lerobot(tmp_path / "dataset")
+    assert np.array_equal(found.joint_positions, joints)
+
+
+def test_the_origin_stays_and_each_dataset_on_the_way_is_noted(tmp_path: Path) -> None:
+    folder, wanted = tmp_path / "0", episode()
+    store(folder, wanted)
+    for number in (1, 2):
+        dataset = tmp_path / f"dataset-{number}"
+        assert main(["convert", str(folder), "--out", str(dataset)]) == 0
+        folder = tmp_path / str(number)
+        assert main(["import", str(dataset), "--out", str(folder)]) == 0
+    (found,) = load_episodes(folder)
+    assert_same(found, wanted)
+    assert "file" not in found.provenance and demo_name(found) == demo_name(wanted)
+    assert [step["file"] for step in found.provenance["via"]] == ["dataset-1", "dataset-2"]
+    assert found.provenance["via"][1]["demonstration"] == "episode 0"
+    assert len(found.provenance["via"][1]["sha256"]) == 64
+
+
+def test_every_scale_on_the_way_is_kept_so_that_all_can_be_undone(tmp_path: Path) -> None:
+    degrees = np.random.default_rng(4).uniform(-80, 170, (12, 9))
+    low, high = degrees.min(0), degrees.max(0)
+    action = np.zeros((12, 9), np.float32)
+    action[1:] = (2 * (degrees - low) / (high - low) - 1)[1:] * 0.5
+    scale = {"camera": "side", "action_minimum": low.tolist(), "action_maximum": high.tolist()}
+    notes = {"source": "LeRobot dataset", "file": "push", "demonstration": "episode 3", "task": "t", "lerobot": scale}
+    folder, wanted = tmp_path / "0", episode(action=action, provenance=notes)
+    store(folder, wanted)
+    for number, options in enumerate(([], ["--normalise"]), 1):
+        dataset = tmp_path / f"dataset-{number}"
+        assert main(["convert", str(folder), "--out", str(dataset)]) == 0
+        folder = tmp_path / str(number)
+        assert main(["import", str(dataset), "--out", str(folder), *options]) == 0
+    (found,) = load_episodes(folder)
+    assert found.provenance.items() >= notes.items()
+    first, second = (step["lerobot"] for step in found.provenance["via"])
+    assert "action_minimum" not in first
+    least, most = np.array(second["action_minimum"]), np.array(second["action_maximum"])
+    assert np.abs(found.action[1:]).max() == pytest.approx(1.0)
+    assert least + (found.action[1:] + 1) / 2 * (most - least) == pytest.approx(wanted.action[1:], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("notes", "task", "robot"),
+    [
+        ({}, "turn the valve", "dclaw"),
+        ({"source": "expert in simulator", "seed": 3, "task": ""}, "turn the valve", "dclaw"),
+        ({"source": "bag", "bag": "take_7", "task": "turn", "robot": "dclaw"}, "turn", "dclaw"),
+    ],
+)
+def test_what_convert_was_told_fills_in_what_an_episode_does_not_tell(tmp_path: Path, notes, task, robot) -> None:
+    store(tmp_path / "takes", episode(provenance=notes))
+    command = ["convert", str(tmp_path / "takes"), "--out", str(tmp_path / "dataset"), "--task", "turn the valve"]
+    assert main([*command, "--robot", "dclaw"]) == 0
+    assert main(["import", str(tmp_path / "dataset"), "--out", str(tmp_path / "back")]) == 0
+    (found,) = load_episodes(tmp_path / "back")
+    assert (found.provenance["task"], found.provenance["robot"]) == (task, robot)
+    assert demo_name(found) == (demo_name(episode(provenance=notes)) if notes else "dataset/episode 0")
+
+
+def test_measured_times_are_not_called_nominal(tmp_path: Path) -> None:
+    wanted = episode()
+    write_lerobot(store(tmp_path / "takes", wanted), tmp_path / "dataset")
+    as_lerobot_rewrites(tmp_path / "dataset")
+    (found,) = read_lerobot(tmp_path / "dataset")
+    assert np.array_equal(found.time, wanted.time) and "times" not in found.provenance
+
+
+def test_the_shortest_episodes_make_a_video_too(tmp_path: Path) -> None:
+    made = [episode(seed, 2, 64, smooth=True) for seed in range(4)]
+    write_lerobot(store(tmp_path / "takes", *made), tmp_path / "dataset", video=True)
+    for found, wanted in zip(read_lerobot(tmp_path / "dataset"), made, strict=True):
+        assert_same(found, wanted, pictures=False)
+
+
 @pytest.mark.parametrize("absent", ["joint_positions", "reward"])
 def test_what_was_not_recorded_is_not_made_up(tmp_path: Path, absent: str) -> None:
     wanted = episode(**{absent: None})
@@ -90,18 +182,25 @@ def test_pictures_as_video_keep_their_place_and_most_of_themselves(tmp_path: Pat
 
 
 @pytest.mark.parametrize("video", [True, False])
-def test_a_new_file_begins_where_the_last_has_grown_large(tmp_path: Path, video: bool) -> None:
+def test_a_new_file_begins_where_the_last_has_grown_large(tmp_path: Path, monkeypatch, video: bool) -> None:
+    monkeypatch.setattr(layout, "FILES_A_CHUNK", 1)
     made = [episode(seed, 60, 96 if video else 64) for seed in range(4)]
     write_lerobot(
         store(tmp_path / "takes", *made), tmp_path / "dataset", video=video, data_megabytes=1, video_megabytes=1
     )
     files = sorted((tmp_path / "dataset").glob(f"videos/{CAMERA}/*/*" if video else "data/*/*"))
-    assert len(files) > 1 and {file.parent.name for file in files} == {"chunk-000"}
+    names = [f"{file.parent.name}/{file.stem}" for file in files]
+    assert len(files) > 1 and names == [f"chunk-{chunk:03d}/file-000" for chunk in range(len(files))]
     for found, wanted in zip(read_lerobot(tmp_path / "dataset"), made, strict=True):
         assert_same(found, wanted, pictures=not video)
         if video:  # noise compresses badly, but a frame is still nearest to itself
             away = [np.abs(found.image.astype(int) - np.roll(wanted.image, by, 0)).mean() for by in (-1, 0, 1)]
             assert np.argmin(away) == 1
+
+
+@pytest.mark.parametrize(("number", "chunk", "file"), [(0, 0, 0), (999, 0, 999), (1000, 1, 0), (2001, 2, 1)])
+def test_a_chunk_has_a_thousand_files(number: int, chunk: int, file: int) -> None:
+    assert layout.place(number) == {"chunk_index": chunk, "file_index": file}
 
 
 def test_rows_say_what_was_done_at_each_frame(tmp_path: Path) -> None:
@@ -193,6 +292,21 @@ def test_notes_of_another_format_are_not_guessed_at(tmp_path: Path) -> None:
         list(read_lerobot(tmp_path / "dataset"))
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"format": "vmail-lerobot-1", "epi', r"cannot be read: .*; remove that file"),
+        ('{"format": "vmail-lerobot-1", "episodes": [{}]}', r"does not hold what vmail noted .*: remove that file"),
+        ('{"format": "vmail-lerobot-1"}', r"does not hold what vmail noted of each episode: remove that file"),
+    ],
+)
+def test_damaged_notes_are_named(tmp_path: Path, content: str, reason: str) -> None:
+    write_lerobot(store(tmp_path / "takes", episode()), tmp_path / "dataset")
+    (tmp_path / "dataset" / "meta" / "vmail.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"dataset cannot be imported: .*meta/vmail\.json {reason}"):
+        list(read_lerobot(tmp_path / "dataset"))
+
+
 def gap() -> np.ndarray:
     return np.delete(np.arange(13) * 0.1, 5)
 
@@ -206,14 +320,19 @@ def gap() -> np.ndarray:
             r"take-01.npz: 0\.2 s from row 4 to row 5, where the others are 0\.1 s apart",
         ),
         (lambda: episode(side=8), [], r"take-01.npz has 8x8 px, 9 actions, .*take-00.npz has 16x16 px, 9 actions, "),
-        (lambda: episode(reward=None), [], r"take-01.npz has .*, 9 actions, joint angles, robot dclaw, but "),
+        (lambda: episode(reward=None), [], r"take-01.npz has .*, 9 joint angles, no rewards, robot dclaw, but "),
+        (
+            lambda: episode(joint_positions=np.zeros((12, 7), np.float32)),
+            [],
+            r"take-01.npz has .*, 9 actions, 7 joint angles, rewards, .*take-00.npz has .*, 9 joint angles, ",
+        ),
         (lambda: episode(provenance={"task": "turn", "robot": "other"}), [], r"robot other, but .* robot dclaw: "),
         (lambda: episode(provenance={"robot": "dclaw"}), [], r"take-01.npz does not tell its task, .*: give --task"),
-        (lambda: episode(reward=np.ones(12, np.float32)), [], r"take-01.npz has a reward of 1 with its first frame"),
+        (lambda: episode(reward=np.ones(12, np.float32)), [], r"take-01.npz has a reward of 1 .*; leave the"),
         (
             lambda: episode(rows=500, time=np.arange(500) * 0.08),
             [],
-            r"frames come at 12\.4\d Hz, and LeRobot wants a wh",
+            r"12\.4\d Hz, from .* in .*take-00.npz to 12\.5 in .*take-01.npz, .*: convert episodes of other rates",
         ),
         (
             lambda: episode(rows=200, time=np.arange(200) * 0.091),
@@ -223,7 +342,7 @@ def gap() -> np.ndarray:
         (
             lambda: episode(provenance={"task": "x", "robot": "y"}),
             ["--robot", "dclaw"],
-            r"is of robot y with 9 actions",
+            r"take-01.npz is of robot y with 9 actions, .*: give --robot the spec that it was recorded with",
         ),
     ],
 )
@@ -243,7 +362,8 @@ def test_odd_sides_make_no_video(tmp_path: Path, capsys) -> None:
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path, capsys) -> None:
-    store(tmp_path / "takes", episode())
+    (path,) = store(tmp_path / "takes", episode())
+    path.write_bytes(b"not even looked at")
     (tmp_path / "dataset").mkdir()
     assert main(["convert", str(tmp_path / "takes"), "--out", str(tmp_path / "dataset")]) == 2
     assert "dataset exists already; choose another --out" in capsys.readouterr().err

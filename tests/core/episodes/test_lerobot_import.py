@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vmail.cli import main
-from vmail_core.episodes import load_episodes
+from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.lerobot import read_lerobot
 
 LENGTHS = (6, 8, 5)
@@ -117,12 +117,12 @@ def write_dataset(
     return folder
 
 
-def write_video(path: Path, file: int) -> None:
+def write_video(path: Path, file: int, codec: str = "libx264", options: dict[str, str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = [number for number in range(3) if FILES[number] == file]
     frames = [picture(number, row) for number in numbers for row in range(LENGTHS[number])]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"g": "4"})  # with B-frames, x264's default
+        stream = container.add_stream(codec, rate=FPS, options=options or {"g": "4"})  # x264's default has B-frames
         stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "yuv420p"
         for number, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -136,8 +136,12 @@ def imported(folder: Path, *options: str) -> tuple[int, Path]:
     return main(["import", str(folder), "--out", str(out), *options]), out
 
 
+def source(out: Path) -> dict[str, Any]:
+    return json.loads((out / "import_report.json").read_text())["sources"][0]
+
+
 def rejected(out: Path) -> list[dict[str, str]]:
-    return json.loads((out / "import_report.json").read_text())["sources"][0]["rejected"]
+    return source(out)["rejected"]
 
 
 def test_actions_move_to_the_frame_that_they_led_to(tmp_path: Path) -> None:
@@ -162,6 +166,18 @@ def test_every_row_gets_its_own_frame_of_a_shared_video(tmp_path: Path) -> None:
     code, out = imported(write_dataset(tmp_path / "push", video=True))
     assert code == 0
     for number, episode in enumerate(load_episodes(out)):
+        seen = episode.image[:, 8:].mean(axis=(1, 2, 3))
+        assert seen == pytest.approx([level(number, row) for row in range(LENGTHS[number])], abs=4)
+
+
+@pytest.mark.parametrize(("codec", "options"), [("libx264", "x264-params"), ("libx265", "x265-params")])
+def test_a_video_of_open_groups_is_read_from_farther_back(tmp_path: Path, codec: str, options: str) -> None:
+    """There, what is shown before a key frame can lie behind it in the file: seeking for it finds that key frame."""
+    folder = write_dataset(tmp_path / "push", video=True)
+    parameters = "open-gop=1:keyint=4:bframes=3:b-adapt=0:scenecut=0"
+    write_video(folder / "videos" / CAMERA / "chunk-000" / "file-000.mp4", 0, codec, {options: parameters})
+    for number, episode in enumerate(read_lerobot(folder)):
+        assert isinstance(episode, Episode), episode
         seen = episode.image[:, 8:].mean(axis=(1, 2, 3))
         assert seen == pytest.approx([level(number, row) for row in range(LENGTHS[number])], abs=4)
 
@@ -239,7 +255,7 @@ def test_actions_in_degrees_are_refused_or_scaled_so_that_it_can_be_undone(tmp_p
         assert undone[:, 1] == pytest.approx(7.0)
 
 
-def test_a_state_that_is_no_joint_angles_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_state_that_is_no_joint_angles_is_left_out_and_said(tmp_path: Path, capsys) -> None:
     def longer(info: dict, episodes: list[dict], rows: list[dict]) -> None:
         info["features"]["observation.state"]["shape"] = [3]
         for part in rows:
@@ -250,14 +266,21 @@ def test_a_state_that_is_no_joint_angles_is_left_out_and_said(tmp_path: Path) ->
             del holder["observation.state"], holder["next.reward"]
 
     for name, edit, reason in (
-        ("longer", longer, r"none: observation\.state has shape \[3\] for 2 actions"),
-        ("missing", missing, r"none: it has no observation\.state"),
-        ("degrees", in_degrees, r"none: observation\.state reaches 1\d\d, which is no angle in rad"),
+        ("longer", longer, r"observation\.state has shape \[3\] for 2 actions"),
+        ("missing", missing, r"it has no observation\.state"),
+        ("degrees", in_degrees, r"observation\.state reaches 1\d\d, which is no angle in rad"),
     ):
-        episodes = list(read_lerobot(write_dataset(tmp_path / name, edit=edit), normalise=True))
-        assert {episode.joint_positions for episode in episodes} == {None}
-        assert re.fullmatch(reason, episodes[0].provenance["lerobot"]["joint_positions"])
+        (tmp_path / name).mkdir()
+        code, out = imported(write_dataset(tmp_path / name / "push", edit=edit), "--normalise")
+        episodes = load_episodes(out)
+        assert code == 0 and {episode.joint_positions for episode in episodes} == {None}
+        assert re.fullmatch(f"none: {reason}", episodes[0].provenance["lerobot"]["joint_positions"])
         assert (episodes[0].reward is None) == (name == "missing")
+        said, notes = " ".join(capsys.readouterr().out.split()), source(out)["notes"]
+        if name == "missing":
+            assert not notes and "left out" not in said
+        else:
+            assert re.fullmatch(f"joint angles are left out: {reason}", notes[0]) and notes[0] in said
 
 
 def cut(path: Path, share: float = 0.5) -> None:
@@ -274,8 +297,14 @@ def cut(path: Path, share: float = 0.5) -> None:
         ),
         (lambda folder: cut(folder / "meta/episodes/chunk-000/file-000.parquet"), r"episodes/.* cannot be read"),
         (lambda folder: (folder / "meta/episodes/chunk-000/file-000.parquet").unlink(), r"no file meta/episodes/"),
-        (lambda folder: cut(folder / "meta/info.json"), r"push cannot be imported"),
-        (lambda folder: (folder / "meta/info.json").write_text("[]"), r"its metadata is not laid out as LeRobot's"),
+        (
+            lambda folder: cut(folder / "meta/info.json"),
+            r"meta/info\.json cannot be read: .*; download the dataset again",
+        ),
+        (
+            lambda folder: (folder / "meta/info.json").write_text("[]"),
+            r"meta/info\.json holds no JSON object; download the dataset again",
+        ),
         (lambda folder: (folder / "meta/info.json").write_text("{}"), r"its metadata has no 'codebase_version'"),
     ],
 )
@@ -285,6 +314,14 @@ def test_a_damaged_dataset_is_refused_by_name(tmp_path: Path, capsys, spoil, rea
     code, out = imported(folder)
     assert code == 2 and not out.exists()
     assert re.search(reason, capsys.readouterr().err)
+
+
+def test_a_row_with_too_few_numbers_is_named_though_the_sum_is_right(tmp_path: Path, capsys) -> None:
+    def ragged(info: dict, episodes: list[dict], rows: list[dict]) -> None:
+        rows[2]["action"][1:3] = [[0.1], [0.2, 0.3, 0.4]]
+
+    assert imported(write_dataset(tmp_path / "push", edit=ragged))[0] == 2
+    assert re.search(r"file-001\.parquet: action has 1 numbers in row 1, not 2; download", capsys.readouterr().err)
 
 
 def older(info: dict, episodes: list[dict], rows: list[dict]) -> None:
@@ -353,6 +390,10 @@ def grey_picture(info: dict, episodes: list[dict], rows: list[dict]) -> None:
     rows[1][CAMERA][3]["bytes"] = cv2.imencode(".png", np.zeros((SIDE, SIDE), np.uint16))[1].tobytes()
 
 
+def smaller_picture(info: dict, episodes: list[dict], rows: list[dict]) -> None:
+    rows[1][CAMERA][3]["bytes"] = cv2.imencode(".png", np.zeros((1, SIDE, 3), np.uint8))[1].tobytes()
+
+
 @pytest.mark.parametrize(
     ("video", "edit", "reason"),
     [
@@ -364,6 +405,7 @@ def grey_picture(info: dict, episodes: list[dict], rows: list[dict]) -> None:
         (False, not_a_number, r"action has a value that is not finite in row 3"),
         (False, damaged_picture, r"the picture of row 3 is damaged"),
         (False, picture_elsewhere, r"row 3 has no picture in the file itself"),
+        (False, smaller_picture, r"the picture of row 3 has shape \(1, 32, 3\), the first \(32, 32, 3\)"),
         (False, grey_picture, r"the picture of row 3 is no RGB one of 8 bits: uint16"),
     ],
 )

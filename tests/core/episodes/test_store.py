@@ -8,6 +8,7 @@ import pytest
 from takes import arrays
 
 from vmail_core.episodes import Episode, list_episodes, load_episodes, read_episode, write_episode
+from vmail_core.episodes.store import read_outline
 
 
 def test_an_episode_comes_back_as_it_was_written(tmp_path):
@@ -31,6 +32,17 @@ def test_what_was_not_recorded_stays_none(tmp_path):
     path = write_episode(tmp_path, Episode(**arrays() | {"reward": None, "joint_positions": None}), "a")
     assert read_episode(path).reward is None
     assert read_episode(path).joint_positions is None
+
+
+def test_an_outline_lacks_only_the_pictures(tmp_path):
+    episode = Episode(**arrays())
+    outline = read_outline(write_episode(tmp_path, episode, "a"))
+    assert outline.provenance == episode.provenance and list(outline.arrays()) == list(episode.arrays())
+    for name, array in episode.arrays().items():
+        np.testing.assert_array_equal(outline.arrays()[name], np.zeros_like(array) if name == "image" else array)
+    (tmp_path / "b.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"b\.npz is no whole vmail episode"):
+        read_outline(tmp_path / "b.npz")
 
 
 def test_an_episode_is_never_overwritten(tmp_path):

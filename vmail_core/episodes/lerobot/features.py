@@ -19,13 +19,12 @@ Features = dict[str, dict[str, Any]]
 
 
 def features_of(common: Common, robot: RobotSpec | None, video: bool) -> Features:
-    """Name to dtype, shape and names, as info.json has them; joints are numbered where no robot names them."""
+    """Name to dtype, shape and names, as info.json has them; joints are numbered where no robot names so many."""
     layout = common.layout
-    names = list(robot.joint_names) if robot else [f"joint_{number}" for number in range(layout.actions)]
     features: Features = {CAMERA: _picture(common, video)}
     if layout.joints:
-        features[STATE] = _numbers("float32", layout.actions, names)
-    features[ACTION] = _numbers("float32", layout.actions, names)
+        features[STATE] = _numbers("float32", layout.joints, _names(layout.joints, robot))
+    features[ACTION] = _numbers("float32", layout.actions, _names(layout.actions, robot))
     if layout.rewards:
         features[REWARD] = _numbers("float32")
     features |= {DONE: _numbers("bool"), TIME: _numbers("float64"), "timestamp": _numbers("float32")}
@@ -55,6 +54,12 @@ def _picture(common: Common, video: bool) -> dict[str, Any]:
         "has_audio": False,
     }
     return {"dtype": "video", "shape": shape, "names": names, "info": notes}
+
+
+def _names(count: int, robot: RobotSpec | None) -> list[str]:
+    if robot is not None and len(robot.joint_names) == count:
+        return list(robot.joint_names)
+    return [f"joint_{number}" for number in range(count)]
 
 
 def _numbers(dtype: str, size: int = 1, names: list[str] | None = None) -> dict[str, Any]:

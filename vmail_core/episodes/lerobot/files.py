@@ -81,6 +81,7 @@ class VideoFiles:
         self._video = av.open(str(self._path), "w")
         self._stream = self._video.add_stream("libx264", rate=self._fps, options=X264)
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
+        self._video.start_encoding()  # makes the file, which else begins with the first packet, some frames later
 
 
 def new_file(folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.store import read_episode
+from vmail_core.episodes.store import read_outline
 from vmail_core.episodes.ticker import GAP_PERIODS
 from vmail_core.robot import RobotSpec
 
@@ -18,19 +18,19 @@ RATE_TOLERANCE = 0.02
 
 
 class Layout(NamedTuple):
-    """What a frame holds: pictures (height, width), `actions` numbers an action, and which else; on which robot."""
+    """What a frame holds: pictures (height, width), so many actions and joint angles, and rewards; on which robot."""
 
     height: int
     width: int
     actions: int
-    joints: bool
+    joints: int
     rewards: bool
     robot: str | None
 
     def __str__(self) -> str:
-        have = [name for name, there in (("joint angles", self.joints), ("rewards", self.rewards)) if there]
-        kinds = " and ".join(have) or "neither joint angles nor rewards"
-        return f"{self.width}x{self.height} px, {self.actions} actions, {kinds}, robot {self.robot}"
+        rewards = "rewards" if self.rewards else "no rewards"
+        numbers = f"{self.actions} actions, {self.joints or 'no'} joint angles, {rewards}"
+        return f"{self.width}x{self.height} px, {numbers}, robot {self.robot}"
 
 
 class Common(NamedTuple):
@@ -42,7 +42,7 @@ class Common(NamedTuple):
 
 
 def common_of(paths: Sequence[Path], task: str | None, robot: RobotSpec | None) -> Common:
-    """What the episodes have in common; `task` and `robot` take the place of what they say themselves.
+    """What the episodes have in common, pictures unseen; `task` and `robot` take the place of what they say themselves.
 
     Raises:
         ValueError: an episode is damaged, does not fit the others or the robot, does not tell its task, or its frames
@@ -50,7 +50,7 @@ def common_of(paths: Sequence[Path], task: str | None, robot: RobotSpec | None) 
     """
     layouts, tasks, intervals = [], [], []
     for path in paths:
-        episode = read_episode(path)
+        episode = read_outline(path)
         layouts.append(_layout(episode, path, robot))
         tasks.append(_task(episode, path, task))
         intervals.append(np.diff(episode.time))
@@ -66,16 +66,17 @@ def _layout(episode: Episode, path: Path, robot: RobotSpec | None) -> Layout:
     if episode.reward is not None and episode.reward[0] != 0:
         raise ValueError(
             f"{path} has a reward of {episode.reward[0]:.3g} with its first frame, which no action led to: LeRobot "
-            "has no place for it"
+            "has no place for it; leave the episode out"
         )
     height, width = episode.image.shape[1:3]
     actions, name = episode.action.shape[1], episode.provenance.get("robot")
     if robot is not None and (name not in (None, robot.name) or actions != robot.action_size):
         raise ValueError(
-            f"{path} is of robot {name} with {actions} actions, not of {robot.name} with {robot.action_size}"
+            f"{path} is of robot {name} with {actions} actions, not of {robot.name} with {robot.action_size}: give "
+            "--robot the spec that it was recorded with, or leave that out"
         )
-    joints, rewards = episode.joint_positions is not None, episode.reward is not None
-    return Layout(height, width, actions, joints, rewards, robot.name if robot else name)
+    joints = 0 if episode.joint_positions is None else episode.joint_positions.shape[1]
+    return Layout(height, width, actions, joints, episode.reward is not None, robot.name if robot else name)
 
 
 def _task(episode: Episode, path: Path, task: str | None) -> str:
@@ -96,7 +97,13 @@ def _fps(intervals: list[np.ndarray], paths: Sequence[Path]) -> int:
     rate = 1.0 / float(np.mean(steps[steps < GAP_PERIODS * np.median(steps)]))
     fps = max(round(rate), 1)
     if abs(rate - fps) > RATE_TOLERANCE * fps:
-        raise ValueError(f"frames come at {rate:.4g} Hz, and LeRobot wants a whole number of them a second")
+        rates = [1.0 / float(np.median(steps)) for steps in intervals]
+        slow, fast = int(np.argmin(rates)), int(np.argmax(rates))
+        raise ValueError(
+            f"frames come at {rate:.4g} Hz, from {rates[slow]:.4g} in {paths[slow]} to {rates[fast]:.4g} in "
+            f"{paths[fast]}, and LeRobot wants a whole number of them a second: convert episodes of other rates "
+            "apart, or record at a whole rate"
+        )
     for path, steps in zip(paths, intervals, strict=True):
         worst = int(np.argmax(np.abs(steps * fps - 1.0)))
         if abs(steps[worst] * fps - 1.0) >= GAP_PERIODS - 1.0:  # the import's measure of a gap

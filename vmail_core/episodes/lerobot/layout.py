@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
@@ -96,7 +97,7 @@ def open_dataset(folder: Path) -> Dataset:
     Raises:
         OSError, ValueError, KeyError: a file is missing, damaged or of another version.
     """
-    info = json.loads((folder / INFO).read_text())
+    info = read_json(folder / INFO, "download the dataset again")
     version = str(info["codebase_version"])
     if not version.startswith("v3."):
         raise ValueError(
@@ -112,30 +113,46 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(folder, info, sorted(episodes, key=lambda row: row["episode_index"]))
 
 
-def read_table(file: Path, columns: list[str], episode: int | None = None) -> pa.Table:
-    """The columns of a parquet file, of all rows or of one episode's.
+def read_json(file: Path, remedy: str) -> dict[str, Any]:
+    """What a file of metadata holds.
+
+    Raises:
+        ValueError: it is missing, damaged, or holds something else; the message names it, and what to do: `remedy`.
+    """
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}; {remedy}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object; {remedy}")
+    return content
+
+
+def open_parquet(file: Path, columns: list[str]) -> pq.ParquetFile:
+    """A parquet file that has these columns.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing, damaged, or lacks a column; the message names it.
     """
-    missing = set(columns) - set(column_names(file))
-    if missing:
-        raise ValueError(f"{file} has no column {' and no '.join(sorted(missing))}")
-    chosen = None if episode is None else [("episode_index", "==", episode)]
-    with _named(file):
-        return pq.read_table(file, columns=columns, filters=chosen, partitioning=None)
-
-
-def column_names(file: Path) -> list[str]:
-    """The names of a parquet file's columns.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is missing or damaged; the message names it.
-    """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}; download the dataset again")
-    with _named(file):
-        return list(pq.read_schema(file).names)
+    with named(file):
+        opened = pq.ParquetFile(file)
+    missing = set(columns) - set(opened.schema_arrow.names)
+    if missing:
+        opened.close()
+        raise ValueError(f"{file} has no column {' and no '.join(sorted(missing))}")
+    return opened
+
+
+def read_table(file: Path, columns: list[str]) -> pa.Table:
+    """The columns of a parquet file, of all rows.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, damaged, or lacks a column; the message names it.
+    """
+    with open_parquet(file, columns) as opened, named(file):
+        return opened.read(columns)
 
 
 def numbers(table: pa.Table, name: str, width: int) -> np.ndarray:
@@ -146,18 +163,28 @@ def numbers(table: pa.Table, name: str, width: int) -> np.ndarray:
     """
     column = table.column(name).combine_chunks()
     nested = any(check(column.type) for check in (types.is_list, types.is_large_list, types.is_fixed_size_list))
+    counts = np.ones(len(column), int)
+    if nested:
+        counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    if np.any(counts != width):
+        row = int(np.argmax(counts != width))
+        raise ValueError(f"{name} has {counts[row]} numbers in row {row}, not {width}")
     values = (column.flatten() if nested else column).to_numpy(zero_copy_only=False)
-    if values.size != len(table) * width:
-        raise ValueError(f"{name} has {values.size} numbers for {len(table)} rows of {width}")
     return values.reshape(len(table), width)
 
 
 def _episodes(file: Path) -> list[dict[str, Any]]:
-    return read_table(file, [name for name in column_names(file) if not name.startswith("stats/")]).to_pylist()
+    with open_parquet(file, []) as opened, named(file):
+        return opened.read([name for name in opened.schema_arrow.names if not name.startswith("stats/")]).to_pylist()
 
 
 @contextlib.contextmanager
-def _named(file: Path) -> Iterator[None]:
+def named(file: Path) -> Iterator[None]:
+    """Trouble with reading the file names it.
+
+    Raises:
+        ValueError: there was some.
+    """
     try:
         yield
     except (OSError, pa.ArrowException) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,27 @@ def encoded_frames(column: pa.ChunkedArray) -> Iterator[np.ndarray]:
         yield picture[..., ::-1]
 
 
-def stacked(frames: Iterable[np.ndarray], size: int | None) -> np.ndarray:
-    """All frames (T, H, W, 3); at (T, size, size, 3) where that makes them smaller, so that none is kept as it was."""
-    return np.stack([_smaller(frame, size) for frame in frames])
+def stacked(frames: Iterable[np.ndarray], count: int, size: int | None) -> np.ndarray:
+    """All frames (T, H, W, 3); at (T, size, size, 3) where that makes them smaller, so that none is kept as it was.
+
+    Args:
+        frames: (H, W, 3) uint8 each.
+        count: T, how many there are.
+        size: see above; None leaves them as they are.
+
+    Raises:
+        ValueError: one has another shape than the first; the message says which row's.
+    """
+    remaining = iter(frames)
+    first = _smaller(next(remaining), size)
+    images = np.empty((count, *first.shape), np.uint8)
+    images[0] = first
+    for row, frame in enumerate(remaining, 1):
+        smaller = _smaller(frame, size)
+        if smaller.shape != first.shape:
+            raise ValueError(f"the picture of row {row} has shape {smaller.shape}, the first {first.shape}")
+        images[row] = smaller
+    return images
 
 
 def _smaller(frame: np.ndarray, size: int | None) -> np.ndarray:
@@ -88,12 +107,8 @@ def _smaller(frame: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _at(video: av.container.InputContainer, times: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
-    stream = video.streams.video[0]
-    stream.thread_type = "AUTO"
-    if times[0] > 0 and stream.time_base:
-        video.seek(int(times[0] / stream.time_base), stream=stream)  # to a key frame at or before it
     wanted = 0
-    for frame in video.decode(stream):
+    for frame in _decoded(video, times[0], tolerance):
         if frame.time is None or frame.time < times[wanted] - tolerance:
             continue
         if frame.time > times[wanted] + tolerance:
@@ -103,6 +118,27 @@ def _at(video: av.container.InputContainer, times: np.ndarray, tolerance: float)
         if wanted == len(times):
             return
     raise ValueError(f"it has no frame at {times[wanted]:.3f} s, row {wanted} of the episode")
+
+
+def _decoded(video: av.container.InputContainer, first: float, tolerance: float) -> Iterator[Any]:
+    """The video's frames, from a key frame at or before `first` s on.
+
+    Seeking finds the key frame before it in the file. That can be one that is shown after it (open GOP), with frames
+    between that cannot be decoded from there: then it seeks again, from ever farther back.
+    """
+    stream = video.streams.video[0]
+    stream.thread_type = "AUTO"
+    back = 0.0
+    while first > back and stream.time_base:
+        video.seek(int((first - back) / stream.time_base), stream=stream)
+        frames = video.decode(stream)
+        frame = next(frames, None)
+        if frame is not None and frame.time is not None and frame.time <= first + tolerance:
+            return itertools.chain([frame], frames)
+        back = 2.0 * back + 1.0
+    if back:
+        video.seek(0, stream=stream)
+    return video.decode(stream)
 
 
 def _is_camera(feature: dict[str, Any]) -> bool:

@@ -7,7 +7,6 @@ left out. The same goes for `next.reward`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.import_report import Rejection
+from vmail_core.episodes.episode import VIA, Episode
+from vmail_core.episodes.import_report import Note, Rejection
 from vmail_core.episodes.lerobot.layout import (
     ACTION,
     NOTES,
@@ -29,24 +28,29 @@ from vmail_core.episodes.lerobot.layout import (
     fingerprint,
     numbers,
     open_dataset,
+    read_json,
     read_table,
 )
 from vmail_core.episodes.lerobot.pictures import choose_camera, encoded_frames, stacked, video_frames
+from vmail_core.episodes.lerobot.rows import EpisodeRows
 
+NO_JOINTS = "none: "
 LARGEST_ANGLE = 4 * math.pi
 """rad. A state beyond it is in degrees, in percent of a range, or no angle at all."""
 
 
 def read_lerobot(
     folder: str | Path, camera: str | None = None, normalise: bool = False, task: str = "", size: int | None = None
-) -> Iterator[Episode | Rejection]:
+) -> Iterator[Episode | Rejection | Note]:
     """Every episode of a dataset, in order; one that is no episode of ours as a rejection with the reason.
+
+    A note comes first where the dataset has a state that is not taken as joint angles.
 
     Args:
         folder: the dataset, with meta/info.json in it.
         camera: which pictures; needed where there are several cameras.
         normalise: scale each action from the smallest and largest of the whole dataset to [-1, 1]. The provenance
-            keeps both, so that it can be undone.
+            keeps both, also through `vmail convert` and another import, so that it can be undone.
         task: noted in the provenance; by default the episode's own.
         size: pictures that are larger are scaled to (size, size) as they are decoded.
 
@@ -59,12 +63,15 @@ def read_lerobot(
         plan = _plan(open_dataset(folder), camera, normalise, size)
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} cannot be imported: {_reason(error)}") from error
-    for row in plan.dataset.episodes:
-        name = f"episode {row['episode_index']}"
-        try:
-            yield _episode(plan, row, task)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            yield Rejection(name, f"{folder}, {name}: {_reason(error)}")
+    if STATE in plan.dataset.features and not plan.joints:
+        yield Note(f"joint angles are left out: {plan.notes['joint_positions'].removeprefix(NO_JOINTS)}")
+    with EpisodeRows(plan.columns) as rows:
+        for row in plan.dataset.episodes:
+            name = f"episode {row['episode_index']}"
+            try:
+                yield _episode(plan, row, rows, task)
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                yield Rejection(name, f"{folder}, {name}: {_reason(error)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +82,8 @@ class _Plan:
         camera: the feature with the pictures.
         size: to scale them to; None as they are.
         low, high: (A,) actions that become -1 and 1.
-        joints: whether the state is taken as joint positions.
-        notes: for the provenance of all episodes.
+        joints: how many joint positions the state is taken as; 0 where it is left out.
+        notes: for the provenance of all episodes: camera, scale, and what became of the state.
         own: what vmail noted of each episode when it wrote the dataset; empty for one of others.
     """
 
@@ -85,7 +92,7 @@ class _Plan:
     size: int | None
     low: np.ndarray
     high: np.ndarray
-    joints: bool
+    joints: int
     notes: dict[str, Any]
     own: list[dict[str, Any]]
 
@@ -94,13 +101,19 @@ class _Plan:
         """Whether the rows hold the pictures, rather than videos."""
         return self.dataset.features[self.camera]["dtype"] == "image"
 
+    @property
+    def columns(self) -> list[str]:
+        """Of the rows, those that are taken."""
+        wanted = [REWARD, TIME] + [STATE] * bool(self.joints) + [self.camera] * self.pictures_in_rows
+        return [ACTION, "timestamp", "frame_index", *(name for name in wanted if name in self.dataset.features)]
+
 
 def _plan(dataset: Dataset, camera: str | None, normalise: bool, size: int | None) -> _Plan:
     chosen = choose_camera(dataset, camera)
     low, high = _range(dataset, ACTION)
-    notes: dict[str, Any] = {"lerobot": {"camera": chosen}}
+    notes: dict[str, Any] = {"camera": chosen}
     if normalise:
-        notes["lerobot"] |= {"action_minimum": low.tolist(), "action_maximum": high.tolist()}
+        notes |= {"action_minimum": low.tolist(), "action_maximum": high.tolist()}
     else:
         farthest = float(np.max(np.abs([low, high])))
         if farthest > 1.0:
@@ -110,7 +123,7 @@ def _plan(dataset: Dataset, camera: str | None, normalise: bool, size: int | Non
             )
         low, high = -np.ones_like(low), np.ones_like(high)
     joints, why = _joints(dataset)
-    notes["lerobot"]["joint_positions"] = why
+    notes["joint_positions"] = why
     return _Plan(dataset, chosen, size, low, high, joints, notes, _own_notes(dataset))
 
 
@@ -119,7 +132,7 @@ def _range(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     width = dataset.width(name)
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     for file in sorted({dataset.data_file(row) for row in dataset.episodes}):
-        values = numbers(read_table(file, [name]), name, width).astype(np.float64)
+        values = _column(file, name, width)
         finite = np.isfinite(values)
         low = np.minimum(low, np.min(values, axis=0, initial=np.inf, where=finite))
         high = np.maximum(high, np.max(values, axis=0, initial=-np.inf, where=finite))
@@ -128,50 +141,73 @@ def _range(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _joints(dataset: Dataset) -> tuple[bool, str]:
-    """Whether the state can be joint angles, one an action, and the provenance's word on it."""
+def _column(file: Path, name: str, width: int) -> np.ndarray:
+    """A column of a data file (rows, width) float64."""
+    table = read_table(file, [name])
+    try:
+        return numbers(table, name, width).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; download the dataset again") from error
+
+
+def _joints(dataset: Dataset) -> tuple[int, str]:
+    """How many joint angles the state is taken as, and the provenance's word on it.
+
+    Where vmail wrote the dataset, they are what it wrote, as many as there are. A state of others has no unit: one
+    number an action, none of them too large for an angle, is taken as rad.
+    """
     if STATE not in dataset.features:
-        return False, f"none: it has no {STATE}"
+        return 0, f"{NO_JOINTS}it has no {STATE}"
     shape, actions = dataset.features[STATE]["shape"], dataset.width(ACTION)
+    if TIME in dataset.features:
+        return dataset.width(STATE), f"{STATE}, in rad"
     if list(shape) != [actions]:
-        return False, f"none: {STATE} has shape {shape} for {actions} actions"
+        return 0, f"{NO_JOINTS}{STATE} has shape {shape} for {actions} actions"
     farthest = float(np.max(np.abs(_range(dataset, STATE))))
     if farthest > LARGEST_ANGLE:
-        return False, f"none: {STATE} reaches {farthest:.3g}, which is no angle in rad"
-    return True, f"{STATE}, taken as rad"
+        return 0, f"{NO_JOINTS}{STATE} reaches {farthest:.3g}, which is no angle in rad"
+    return actions, f"{STATE}, taken as rad"
 
 
 def _own_notes(dataset: Dataset) -> list[dict[str, Any]]:
     path = dataset.folder / NOTES
     if not path.is_file():
         return []
-    notes = json.loads(path.read_text())
-    if notes["format"] != NOTES_FORMAT:
-        raise ValueError(f"{NOTES} has format {notes['format']!r}, this vmail reads {NOTES_FORMAT!r}: remove that file")
-    return notes["episodes"]
+    notes = read_json(path, "remove that file")
+    if notes.get("format") != NOTES_FORMAT:
+        raise ValueError(
+            f"{path} has format {notes.get('format')!r}, this vmail reads {NOTES_FORMAT!r}: remove that file"
+        )
+    episodes = notes.get("episodes")
+    if not isinstance(episodes, list) or not all(map(_is_note, episodes)):
+        raise ValueError(f"{path} does not hold what vmail noted of each episode: remove that file")
+    return episodes
 
 
-def _episode(plan: _Plan, row: dict[str, Any], task: str) -> Episode:
-    table = _rows(plan, row)
+def _is_note(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("provenance"), dict):
+        return False
+    return "actions_sha256" in found and isinstance(found["provenance"].get(VIA, []), list)
+
+
+def _episode(plan: _Plan, row: dict[str, Any], rows: EpisodeRows, task: str) -> Episode:
+    table = _rows(plan, row, rows)
     actions, stamps = numbers(table, ACTION, len(plan.low)), numbers(table, "timestamp", 1)[:, 0].astype(np.float64)
     measured = TIME in table.column_names
     return Episode(
-        image=stacked(_frames(plan, row, table, stamps), plan.size),
+        image=stacked(_frames(plan, row, table, stamps), row["length"], plan.size),
         action=_moved_on(_scaled(actions, plan)),
         time=numbers(table, TIME, 1)[:, 0].astype(np.float64) if measured else stamps,
-        joint_positions=numbers(table, STATE, len(plan.low)).astype(np.float32) if plan.joints else None,
+        joint_positions=numbers(table, STATE, plan.joints).astype(np.float32) if plan.joints else None,
         reward=_moved_on(numbers(table, REWARD, 1))[:, 0] if REWARD in table.column_names else None,
         provenance=_provenance(plan, row, actions, task),
     )
 
 
-def _rows(plan: _Plan, row: dict[str, Any]) -> pa.Table:
+def _rows(plan: _Plan, row: dict[str, Any], rows: EpisodeRows) -> pa.Table:
     """The episode's rows, with what is taken of them."""
-    dataset = plan.dataset
-    wanted = [REWARD, TIME] + [STATE] * plan.joints + [plan.camera] * plan.pictures_in_rows
-    columns = [ACTION, "timestamp", "frame_index", *(name for name in wanted if name in dataset.features)]
-    file = dataset.data_file(row)
-    table = read_table(file, columns, row["episode_index"])
+    file = plan.dataset.data_file(row)
+    table = rows.of(file, row["episode_index"])
     order = numbers(table, "frame_index", 1)[:, 0]
     if not len(table) or not np.array_equal(order, np.arange(row["length"])):
         raise ValueError(f"{file} holds {len(table)} rows of it, not {row['length']} in their order")
@@ -200,14 +236,24 @@ def _moved_on(values: np.ndarray) -> np.ndarray:
 
 
 def _provenance(plan: _Plan, row: dict[str, Any], actions: np.ndarray, task: str) -> dict[str, Any]:
-    """What vmail noted when it wrote the episode, if it did and the actions (T, A) are still the same."""
+    """What vmail noted when it wrote the episode, if it did and the actions (T, A) are still the same.
+
+    The dataset fills in what those notes leave open. Where they say where the episode first came from, this import
+    is noted beside that, not in its place.
+    """
     number = row["episode_index"]
-    notes: dict[str, Any] = {"source": "LeRobot dataset", "task": "; ".join(row["tasks"]), "times": "nominal"}
+    told: dict[str, Any] = {"source": "LeRobot dataset", "task": "; ".join(row["tasks"])}
+    if TIME not in plan.dataset.features:
+        told["times"] = "nominal"
     if plan.dataset.info.get("robot_type"):
-        notes["robot"] = plan.dataset.info["robot_type"]
+        told["robot"] = plan.dataset.info["robot_type"]
+    own: dict[str, Any] = {}
     if number < len(plan.own) and plan.own[number]["actions_sha256"] == fingerprint(actions):
-        notes = plan.own[number]["provenance"]
-    return notes | plan.notes | {"demonstration": f"episode {number}"} | ({"task": task} if task else {})
+        own = plan.own[number]["provenance"]
+    notes = own | {name: value for name, value in told.items() if own.get(name) in (None, "")}
+    here = {"demonstration": f"episode {number}", "lerobot": plan.notes}
+    notes |= {VIA: [*own.get(VIA, []), here]} if own.get("source") else here
+    return notes | ({"task": task} if task else {})
 
 
 def _reason(error: Exception) -> str:

@@ -66,12 +66,12 @@ def write_lerobot(
     files = [Path(path) for path in paths]
     if not files:
         raise ValueError("no episode to convert")
-    common = common_of(files, task, robot)
-    height, width = common.layout.height, common.layout.width
-    if video and (height % 2 or width % 2):
-        raise ValueError(f"--video needs even sides, and pictures have {width}x{height} px: leave it out")
     sizes = {"data_files_size_in_mb": data_megabytes, "video_files_size_in_mb": video_megabytes}
     with new_folder(Path(out)) as folder:
+        common = common_of(files, task, robot)
+        height, width = common.layout.height, common.layout.width
+        if video and (height % 2 or width % 2):
+            raise ValueError(f"--video needs even sides, and pictures have {width}x{height} px: leave it out")
         writer = _Writer(folder, common, features_of(common, robot, video), sizes)
         with contextlib.closing(writer):
             for path in files:
