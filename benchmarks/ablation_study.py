@@ -54,6 +54,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "free_nats_0": {"model.free_nats": 0.0},
     "free_nats_3": {"model.free_nats": 3.0},
     "pixel_scale_1": {"model.pixel_scale": 1.0},
+    "depth_16": {"model.depth": 16},
+    "decode_eighth": {"model.decode_fraction": 0.125},
     "decode_all": {"model.decode_fraction": 1.0},
     "categorical": {"model.stoch": 16, "model.classes": 16},
     "layernorm": {"model.norm": True, "discriminator.norm": True, "policy.norm": True},

@@ -70,6 +70,7 @@ def measure(preset: str, workers: int, threads: int, turns: int) -> dict[str, fl
             wall = time.perf_counter() - began - first
         finally:
             trainer.collector.close()
+            trainer.folder.close()
         return {"first": first, "wall": wall, "practice": spent[0], "updates": trainer.progress.update - updates}
 
 

@@ -90,6 +90,7 @@ def over_a_run(preset: str, updates: int, device: torch.device) -> float:
                     f"update {trainer.progress.update:>6}: {1024 * held[trainer.progress.update]:.0f} MiB", flush=True
                 )
         trainer.collector.close()
+        trainer.folder.close()
     settled = next(memory for update, memory in held.items() if update >= updates // 4)
     return list(held.values())[-1] / settled - 1.0
 

@@ -115,6 +115,12 @@ class RunFolder:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
+    def close(self) -> None:
+        """Let go of TensorBoard's file, which a thread writes to; the next `log` begins another one."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
     def metrics(self) -> list[dict[str, float]]:
         """All metrics so far. A line cut off by a kill is left out."""
         path, rows = self.path / "metrics.jsonl", []

@@ -170,7 +170,7 @@ class Trainer:
     def run(self) -> None:
         """Algorithm 1, to the end of the run's updates or time, or until `stop`."""
         saved = time.monotonic()
-        with contextlib.closing(self.collector):
+        with contextlib.closing(self.folder), contextlib.closing(self.collector):
             while not (self.done or self._stopping):
                 self.advance()
                 if time.monotonic() - saved > 60.0 * self.config.train.checkpoint_minutes:
