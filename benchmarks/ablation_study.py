@@ -157,6 +157,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file of the results [results/ablations_TASK.json]")
     arguments = parser.parse_args()
     task, out = TASKS[arguments.task], arguments.out or ROOT / "results" / f"ablations_{arguments.task}.json"
+    commit = git_commit()  # of the code that runs: it may have moved on when a training ends
     facts = {"preset": task.preset, "updates": task.updates, "starts": task.starts}
     study = StudyFile(out, {"task": arguments.task, **facts}, write_table)
     for seed in arguments.seeds:
@@ -171,7 +172,7 @@ def main() -> int:
             made = train_variant(task, config, arguments.work / arguments.task / f"{variant}-{seed}")
             if made is None:
                 return 130
-            study.add({"variant": variant, "seed": seed, **made, "commit": git_commit(), "machine": machine()})
+            study.add({"variant": variant, "seed": seed, **made, "commit": commit, "machine": machine()})
     print(out.with_suffix(".md").read_text())
     return 0
 

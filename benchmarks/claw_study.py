@@ -151,6 +151,7 @@ def main() -> int:
         print("controls", flush=True)
         measured = controls()
         results.change(lambda study: study.update(controls=measured))
+    commit = git_commit()  # of the code that runs: it may have moved on when a training ends
     for count in arguments.counts:
         for seed in arguments.seeds:
             for method in arguments.methods:
@@ -165,7 +166,7 @@ def main() -> int:
                     made = train_latent(method, demos[:count], seed, arguments)
                 if made is None:
                     return 130
-                results.add({**key, **made, "preset": arguments.preset, "commit": git_commit(), "machine": machine()})
+                results.add({**key, **made, "preset": arguments.preset, "commit": commit, "machine": machine()})
     print(results.path.with_suffix(".md").read_text())
     return 0
 

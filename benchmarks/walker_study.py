@@ -132,18 +132,18 @@ def main() -> int:
     config, expert = folder.config(), expert_score(demos, SCORE)
     if expert is None:
         raise ValueError(f"{arguments.demos}: not all demonstrations tell their return")
-    study = StudyFile(arguments.out, {"expert": expert}, render)
+    study, commit = StudyFile(arguments.out, {"expert": expert}, render), git_commit()
     for seed in arguments.seeds:
         if not study.find({"method": "pixel_cloning", "seed": seed}):
             print(f"pixel cloning, seed {seed}", flush=True)
             made = clone(demos, config, seed)
-            study.add({"method": "pixel_cloning", "seed": seed, **made, "commit": git_commit(), "machine": machine()})
+            study.add({"method": "pixel_cloning", "seed": seed, **made, "commit": commit, "machine": machine()})
     print(f"scoring {arguments.run}", flush=True)
     key, made = {"method": "vmail", "seed": config.train.seed}, score_run(folder)
 
     def replace(content: dict[str, Any]) -> None:
         content["runs"] = [run for run in content["runs"] if {name: run[name] for name in key} != key]
-        content["runs"].append({**key, **made, "commit": git_commit(), "machine": machine()})
+        content["runs"].append({**key, **made, "commit": commit, "machine": machine()})
 
     study.change(replace)
     print(arguments.out.with_suffix(".md").read_text())
