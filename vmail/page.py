@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import string
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ def write_html(path: Path, title: str, sections: Sequence[str]) -> Path:
     temporary.write_text(template.substitute(title=escape(title), body="\n".join(filter(None, sections))))
     temporary.replace(path)
     return path
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """A file as a link that holds it whole, for pages that stand alone; `kind` is its media type ("image/png")."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def table(heads: Sequence[str], rows: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vmail.inline_plot import EXPERT, POLICY, QUIET, svg
-from vmail.page import escape, facts, table, table_row, write_html
+from vmail.page import data_uri, escape, facts, table, table_row, write_html
 
 TABLED_STEPS = (1, 2, 3, 5, 10, 15, 20, 30)
 TITLES = {"pixels": "Pictures", "joints": "Joint angles"}
@@ -208,9 +207,7 @@ def _horizon_line(axes: Axes, result: dict[str, Any]) -> None:
 
 
 def _inline(picture: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(iio.imwrite("<bytes>", picture, extension=".png")).decode(
-        "ascii"
-    )
+    return data_uri("image/png", iio.imwrite("<bytes>", picture, extension=".png"))
 
 
 def _steps(count: int) -> str:

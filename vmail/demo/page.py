@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 from vmail.demo import page_sections as sections
-from vmail.page import write_html
+from vmail.page import data_uri, write_html
 
 MAX_INLINE_BYTES = 20_000_000
 
@@ -38,6 +37,4 @@ def _sources(figures: dict[str, Any], out: Path) -> dict[str, str]:
     files = [video["file"] for video in figures["videos"]]
     if sum((out / file).stat().st_size for file in files) > MAX_INLINE_BYTES:
         return {file: file for file in files}
-    return {
-        file: "data:video/mp4;base64," + base64.b64encode((out / file).read_bytes()).decode("ascii") for file in files
-    }
+    return {file: data_uri("video/mp4", (out / file).read_bytes()) for file in files}
