@@ -69,7 +69,8 @@ def practise(
 ) -> Episode:
     """Roll the policy out, with exploration, from the start that belongs to episode `index`."""
     policy = FilteringPolicy(model, actor, config.policy.exploration, rng)
-    return rollout(policy, env, practice_seed(config, index), {"source": "practice", "task": config.task})[0]
+    provenance = {"source": "practice", "task": config.task}
+    return rollout(policy, env, practice_seed(config, index), provenance, steps=config.train.practice_steps)[0]
 
 
 def practice_seed(config: Config, index: int) -> int:
