@@ -1,11 +1,12 @@
 """V-MAIL against cloning with ten, three and one demonstrations, without and with kicks, beside the controls.
 
     python benchmarks/claw_study.py [--updates 6000] [--counts 10 3 1] [--seeds 0 1 2] [--methods vmail ...]
+    python benchmarks/claw_study.py --minutes 10 --counts 10 --methods vmail --out results/claw_ten_minutes.json
 
 Every training is a run of its own and every result is written at once, so the study may be stopped at any time: the
 same command goes on. Parts of it (--counts, --seeds, --methods) may run side by side, with --threads 1 each; all write
-into one file. Trainings end after so many updates, for minutes depend on what else the machine does.
-Writes results/claw_study.json, .csv and .md. This takes hours: methods x counts x seeds.
+into one file. Trainings end after so many updates, for minutes depend on what else the machine does; or after
+--minutes, where just these are asked for and nothing else runs. Writes results/claw_study.json, .csv and .md. This takes hours: methods x counts x seeds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vmail.demo.learning import import_takes
 from vmail.demo.recording import list_takes
 from vmail.demo.settings import PRESET, ROOT, SHIPPED_TAKES, STUDY, TASK
 from vmail.demo.study import METHODS
+from vmail.runs import evaluations
 from vmail.train import deployed_policy, train_config
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.frames import at_size
@@ -43,7 +45,12 @@ from vmail_sim.visual import VisualTask
 
 STARTS = 20
 KICK = "both"
-COLUMNS = ("method", "demos", "seed", "minutes", "updates", "radians", "radians_min", "return", "kicked", "kicked_min")
+COLUMNS = (
+    *("method", "demos", "seed", "minutes", "updates", "radians", "radians_min", "return", "kicked", "kicked_min"),
+    "late",
+)
+NO_LIMIT = 1_000_000
+LATE = 5  # last evaluations of a training, each of ten starts, whose mean is set against the best one
 Maker = Callable[[VisualTask], ImagePolicy]
 
 
@@ -60,9 +67,11 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
     """A V-MAIL run, or one that only clones on latents; None when it was interrupted."""
     overrides: dict[str, Any] = {
         "train.seed": seed,
-        "train.updates": arguments.updates,
-        "train.threads": arguments.threads,
+        "train.updates": NO_LIMIT if arguments.minutes else arguments.updates,
+        "train.minutes": arguments.minutes,
     }
+    if arguments.threads:
+        overrides["train.threads"] = arguments.threads
     if method == "latent_cloning":
         overrides["policy.imitation"] = 0.0
     config = load_config(arguments.preset, overrides)
@@ -77,6 +86,7 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
         "minutes": progress.seconds / 60.0,
         "updates": progress.update,
         "env_steps": progress.env_steps,
+        "evaluations": evaluations(RunFolder(path)).values.tolist(),
         "config": dataclasses.asdict(config),
     }
 
@@ -118,7 +128,13 @@ def table_row(run: dict[str, Any]) -> list[str]:
     minutes = f"{run['minutes']:.0f}" if "minutes" in run else ""
     numbers = (np.mean(radians), min(radians), np.mean(run["plain"]["return"]), np.mean(kicked), min(kicked))
     known = [str(run.get(key, "")) for key in ("method", "demos", "seed")]
-    return [*known, minutes, str(run.get("updates", "")), *(f"{number:.2f}" for number in numbers)]
+    found = [f"{number:.2f}" for number in numbers]
+    return [*known, minutes, str(run.get("updates", "")), *found, late(run.get("evaluations", []))]
+
+
+def late(evaluations: list[float]) -> str:
+    """Mean of a training's last evaluations as a share of its best one."""
+    return f"{np.mean(evaluations[-LATE:]) / max(evaluations):.0%}" if len(evaluations) >= LATE else ""
 
 
 def markdown(study: dict[str, Any], rows: list[list[str]]) -> str:
@@ -129,6 +145,7 @@ def markdown(study: dict[str, Any], rows: list[list[str]]) -> str:
         "",
         "Made by `python benchmarks/claw_study.py` in the bare simulator.",
         "Kicked: valve and claw are disturbed once in mid-episode.",
+        f"Late: mean of a training's last {LATE} evaluations, of ten starts each, over its best one.",
         f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or '-'}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in runs})) or '-'}.",
         "",
@@ -156,7 +173,9 @@ def main() -> int:
         for seed in arguments.seeds:
             for method in arguments.methods:
                 key = {"method": method, "demos": count, "seed": seed}
-                key |= {} if method == "pixel_cloning" else {"updates": arguments.updates}
+                if method != "pixel_cloning":
+                    limit = "minutes_allowed" if arguments.minutes else "updates"
+                    key[limit] = getattr(arguments, limit.removesuffix("_allowed"))
                 if results.find(key):
                     continue
                 print(", ".join(f"{name} {value}" for name, value in key.items()), flush=True)
@@ -175,7 +194,8 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=6000, help="of each training [6000]")
-    parser.add_argument("--threads", type=int, help="of each training [all]")
+    parser.add_argument("--minutes", type=float, help="of each training, instead of --updates")
+    parser.add_argument("--threads", type=int, help="of each training [the preset's]")
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 3, 1], help="demonstrations [10 3 1]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the learners [0 1 2]")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
