@@ -1,12 +1,14 @@
 """Episodes of a robomimic dataset (HDF5, also what robosuite and MimicGen write) to ours.
 
 There, `actions[t]` follows picture t: ours begin with a zero action and take the last picture from `next_obs`, where
-the dataset has it. Times are not stored; the environment's control frequency is, as a rule.
+the dataset has it. Joint angles are those of every arm, `robot0_joint_pos`, `robot1_joint_pos`, ..., one after another.
+Times are not stored; the environment's control frequency is, as a rule.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import numpy as np
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.import_report import Rejection
+
+ARM_JOINTS = re.compile(r"robot\d+_joint_pos")  # rad; gripper, sine and cosine have names of their own
 
 
 def read_robomimic(
@@ -65,7 +69,15 @@ def _period(environment: dict[str, Any]) -> float:
 
 
 def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[str, Any]) -> Episode:
-    images, steps = _pictures(demo, camera)
+    if "obs" not in demo:
+        raise ValueError("it holds no pictures: render them with robomimic's dataset_states_to_obs.py")
+    name = camera or _only_camera(demo)
+    if name not in demo["obs"]:
+        raise ValueError(f"it has no camera {name}; its observations: {', '.join(sorted(demo['obs']))}")
+    steps, whole = len(demo["obs"][name]), name in demo.get("next_obs", {})
+    images = _observed(demo, name, whole)
+    arms = sorted((found for found in demo["obs"] if ARM_JOINTS.fullmatch(found)), key=_number)
+    joints = np.concatenate([_observed(demo, arm, whole) for arm in arms], -1).astype(np.float32) if arms else None
     actions = np.asarray(demo["actions"])
     if actions.ndim != 2 or len(actions) != steps:
         raise ValueError(f"actions {actions.shape} do not fit {steps} pictures")
@@ -77,20 +89,23 @@ def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[st
     if "rewards" in demo:
         reward = np.zeros(rows, np.float32)
         reward[1:] = demo["rewards"][: rows - 1]
-    return Episode(image=images, action=action, time=np.arange(rows) * period, reward=reward, provenance=notes)
+    return Episode(
+        image=images,
+        action=action,
+        time=np.arange(rows) * period,
+        joint_positions=joints,
+        reward=reward,
+        provenance=notes,
+    )
 
 
-def _pictures(demo: h5py.Group, camera: str | None) -> tuple[np.ndarray, int]:
-    """All pictures (T, H, W, 3) uint8, and how many of them an action follows."""
-    if "obs" not in demo:
-        raise ValueError("it holds no pictures: render them with robomimic's dataset_states_to_obs.py")
-    name = camera or _only_camera(demo)
-    if name not in demo["obs"]:
-        raise ValueError(f"it has no camera {name}; its observations: {', '.join(sorted(demo['obs']))}")
-    images = demo["obs"][name][()]
-    if name not in demo.get("next_obs", {}):
-        return images, len(images)
-    return np.concatenate([images, demo["next_obs"][name][-1:]]), len(images)
+def _observed(demo: h5py.Group, name: str, whole: bool) -> np.ndarray:
+    """An observation's rows; with `whole`, the one after the last action too."""
+    if not whole:
+        return demo["obs"][name][()]
+    if name not in demo["next_obs"]:
+        raise ValueError(f"its next_obs lack {name}, which its obs hold")
+    return np.concatenate([demo["obs"][name], demo["next_obs"][name][-1:]])
 
 
 def _only_camera(demo: h5py.Group) -> str:

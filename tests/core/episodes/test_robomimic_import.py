@@ -18,7 +18,7 @@ STEPS = 5
 
 
 def write_dataset(
-    path: Path, demos: int = 2, cameras: tuple[str, ...] = ("agentview_image",), last: bool = True
+    path: Path, demos: int = 2, cameras: tuple[str, ...] = ("agentview_image",), last: bool = True, arms: int = 1
 ) -> None:
     """A small dataset as robomimic lays it out, with `next_obs` or without."""
     random = np.random.default_rng(0)
@@ -34,7 +34,12 @@ def write_dataset(
                 demo[f"obs/{name}"] = frames[:-1]
                 if last:
                     demo[f"next_obs/{name}"] = frames[1:]
-            demo["obs/robot0_joint_pos"] = random.normal(size=(STEPS, 7))
+            for arm in range(arms):
+                joints = random.normal(size=(STEPS + 1, 7))
+                demo[f"obs/robot{arm}_joint_pos"] = joints[:-1]
+                demo[f"obs/robot{arm}_joint_pos_cos"] = np.cos(joints[:-1])
+                if last:
+                    demo[f"next_obs/robot{arm}_joint_pos"] = joints[1:]
 
 
 def test_actions_move_to_the_frame_that_they_led_to(tmp_path: Path) -> None:
@@ -49,6 +54,28 @@ def test_actions_move_to_the_frame_that_they_led_to(tmp_path: Path) -> None:
     assert episode.reward.tolist() == [0.0, 10.0, 11.0, 12.0, 13.0, 14.0]
     assert episode.time == pytest.approx(np.arange(6) / 20)
     assert episode.provenance["task"] == "Lift"
+
+
+def test_joint_angles_of_every_arm_come_along(tmp_path: Path) -> None:
+    for arms in (0, 1, 2):
+        write_dataset(tmp_path / f"{arms}.hdf5", arms=arms)
+        episode = next(iter(read_robomimic(tmp_path / f"{arms}.hdf5")))
+        if not arms:
+            assert episode.joint_positions is None
+            continue
+        assert episode.joint_positions.shape == (STEPS + 1, 7 * arms)
+        with h5py.File(tmp_path / f"{arms}.hdf5") as file:
+            demo, last = file["data/demo_0"], episode.joint_positions[:, -7:]
+            assert np.array_equal(last[:-1], demo[f"obs/robot{arms - 1}_joint_pos"][()].astype(np.float32))
+            assert np.array_equal(last[-1], demo[f"next_obs/robot{arms - 1}_joint_pos"][-1].astype(np.float32))
+
+
+def test_a_demonstration_whose_joint_angles_end_early_is_left_out(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "lift.hdf5")
+    with h5py.File(tmp_path / "lift.hdf5", "a") as file:
+        del file["data/demo_0/next_obs/robot0_joint_pos"]
+    found = list(read_robomimic(tmp_path / "lift.hdf5"))
+    assert "next_obs lack robot0_joint_pos" in found[0].reason and len(found[1]) == STEPS + 1
 
 
 def test_without_next_obs_the_last_action_is_left_out(tmp_path: Path) -> None:
