@@ -56,3 +56,27 @@ def test_every_cell_is_measured_once(
     monkeypatch.setattr(study, "train_latent", None)  # nothing may be trained again
     monkeypatch.setattr(study, "train_pixels", None)
     assert study.main() == 0
+
+
+def test_a_training_with_a_time_limit_is_a_cell_of_its_own(
+    study: Any, small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
+    preset.write_text(yaml.safe_dump(small))
+    write_episode(work / "episodes", demonstrations[0], "demo")
+    score = {"radians": [14.0], "return": [300.0]}
+    out.write_text(json.dumps({"runs": [], "controls": {"expert": {"plain": score, "kicked": score}}}))
+    words = ["--counts", "1", "--seeds", "0", "--minutes", "0.02", "--methods", "vmail", "--preset", str(preset)]
+    words += ["--work", str(work), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["claw_study.py", *words])
+    assert study.main() == 0
+    (run,) = json.loads(out.read_text())["runs"]
+    assert run["minutes_allowed"] == 0.02 <= run["minutes"] and run["updates"] < study.NO_LIMIT
+    assert run["evaluations"]
+    monkeypatch.setattr(study, "train_latent", None)
+    assert study.main() == 0
+
+
+def test_late_evaluations_are_set_against_the_best_one(study: Any) -> None:
+    assert study.late([1.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0]) == "50%"
+    assert study.late([1.0, 2.0]) == ""
