@@ -45,15 +45,17 @@ class Task:
 
 TASKS = {
     "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 3000, 20),
-    "walker": Task("fast/walker_cpu", ROOT / "runs" / "walker_demos", 20_000, 10),
+    "walker": Task("fast/walker_cpu", ROOT / "runs" / "walker_demos", 8000, 10),
 }
+TIMES = ("train.updates_per_episode", "model.pixel_scale")  # variants give these as multiples of the preset's
 VARIANTS: dict[str, dict[str, Any]] = {
     BASE: {},
     "no_joints": {"model.joint_scale": 0.0},
     "no_kl_balance": {"model.kl_balance": None},
     "free_nats_0": {"model.free_nats": 0.0},
     "free_nats_3": {"model.free_nats": 3.0},
-    "pixel_scale_1": {"model.pixel_scale": 1.0},
+    "quarter_pixel_scale": {"model.pixel_scale": 0.25},
+    "pictures_64": {"model.image_size": 64, "model.pixel_scale": 0.25},
     "depth_16": {"model.depth": 16},
     "decode_eighth": {"model.decode_fraction": 0.125},
     "decode_all": {"model.decode_fraction": 1.0},
@@ -65,7 +67,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_penalty": {"discriminator.penalty": "none"},
     "no_return_range": {"policy.normalise": False},
     "no_bootstrap": {"policy.bootstrap": False, "policy.self_imitation": 0.0},
-    "horizon_10": {"policy.horizon": 10},
+    "horizon_4": {"policy.horizon": 4},
+    "horizon_8": {"policy.horizon": 8},
+    "horizon_15": {"policy.horizon": 15, "policy.imagine_from": 96},
+    "imitation_0.3": {"policy.imitation": 0.3},
+    "imitation_1": {"policy.imitation": 1.0},
     "no_self_imitation": {"policy.self_imitation": 0.0},
     "cloning_alone": {"policy.imitation": 0.0},
     "no_cloning": {"policy.cloning": 0.0, "policy.warm_start": 0, "policy.self_imitation": 0.0},
@@ -74,7 +80,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_starts": {"train.from_start": 0.0},
     "last_weights": {"train.average": 0.0},
     "cooldown": {"train.cooldown": 0.4},
-    "half_practice": {"train.updates_per_episode": 2.0},  # times the preset's
+    "half_practice": {"train.updates_per_episode": 2.0},
     "twice_practice": {"train.updates_per_episode": 0.5},
     "exploration_0.3": {"policy.exploration": 0.3},
 }
@@ -82,9 +88,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def config_of(task: Task, variant: str, seed: int, threads: int) -> Config:
     """The preset with the variant's choices."""
-    changed, ratio = dict(VARIANTS[variant]), "train.updates_per_episode"
-    if ratio in changed:
-        changed[ratio] = round(changed[ratio] * load_config(task.preset).train.updates_per_episode)
+    changed, preset = dict(VARIANTS[variant]), load_config(task.preset)
+    for name in set(TIMES) & set(changed):
+        section, field = name.split(".")
+        present = getattr(getattr(preset, section), field)
+        changed[name] = type(present)(changed[name] * present)
     return load_config(
         task.preset, {"train.seed": seed, "train.updates": task.updates, "train.threads": threads} | changed
     )
