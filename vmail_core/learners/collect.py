@@ -70,9 +70,8 @@ def rollout(
     seed: int,
     provenance: dict[str, Any] | None = None,
     watch: Callable[[VisualEnv], None] | None = None,
-    steps: int | None = None,
 ) -> tuple[Episode, dict[str, float]]:
-    """One episode, or its first `steps`, and its score. `watch` is called on every frame, for videos.
+    """One episode and its score. `watch` is called on every frame, for videos.
 
     The float32 actions that were executed are the ones that are stored: rounding at storage breaks replay.
     """
@@ -89,7 +88,7 @@ def rollout(
         actions.append(action)
         rewards.append(step.reward)
         joints.append(env.joint_positions)
-        last = step.last or len(images) - 1 == steps
+        last = step.last
     score, known = env.score(), [positions for positions in joints if positions is not None]
     episode = Episode(
         image=np.stack(images),

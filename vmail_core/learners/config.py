@@ -109,7 +109,6 @@ class Train:
     pretrain_updates: int = 100
     updates: int = 100_000
     updates_per_episode: int = 100
-    practice_steps: int | None = None  # after which an episode of practice is cut off; None: when the task ends it
     prefill_episodes: int = 0  # of the untrained policy, before the first update
     workers: int = 0  # processes that collect practice while the learner learns; 0: it collects in between, itself
     capacity: int | None = None  # rows of practice kept
@@ -133,11 +132,6 @@ class Train:
             raise ValueError(f"train.minutes cannot be {self.minutes}: leave it out for a run without a time limit")
         if self.updates < 1:
             raise ValueError(f"train.updates cannot be {self.updates}: a run makes at least one")
-        if self.practice_steps is not None and self.practice_steps < self.length - 1:
-            raise ValueError(
-                f"train.practice_steps={self.practice_steps} leaves episodes of {self.practice_steps + 1} pictures, too "
-                f"short for chunks of train.length={self.length}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

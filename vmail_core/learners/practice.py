@@ -69,8 +69,7 @@ def practise(
 ) -> Episode:
     """Roll the policy out, with exploration, from the start that belongs to episode `index`."""
     policy = FilteringPolicy(model, actor, config.policy.exploration, rng)
-    provenance = {"source": "practice", "task": config.task}
-    return rollout(policy, env, practice_seed(config, index), provenance, steps=config.train.practice_steps)[0]
+    return rollout(policy, env, practice_seed(config, index), {"source": "practice", "task": config.task})[0]
 
 
 def practice_seed(config: Config, index: int) -> int:

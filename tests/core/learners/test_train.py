@@ -10,9 +10,8 @@ import pytest
 import torch
 from toy_world import Dot, demos
 
-from vmail_core.episodes.store import list_episodes, read_episode
+from vmail_core.episodes.store import read_episode
 from vmail_core.learners import train
-from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import rollout
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.prediction_pictures import GAP, HEADING, SIDE
@@ -219,16 +218,6 @@ def test_practice_is_prefilled_before_the_first_update_and_then_goes_on_as_witho
     assert counts[3] == {update: 3 + episodes for update, episodes in counts[0].items()}
 
 
-def test_episodes_of_practice_are_cut_off_and_scored_ones_are_not(tmp_path):
-    config = load_config("debug", {"train.practice_steps": 6, "train.length": 6})
-    trainer = Trainer(config, demos(), Dot(), tmp_path)
-    trainer.run()
-    assert trainer.progress.env_steps == 6 * trainer.progress.episodes > 0
-    assert {len(read_episode(path)) for path in list_episodes(tmp_path / "practice")} == {7}
-    policy = FilteringPolicy(*trainer.learner.deployed)
-    assert len(rollout(policy, Dot(), seed=3)[0]) == 9
-
-
 def test_a_run_goes_on_only_with_its_own_demonstrations_and_practice(tmp_path, config):
     Trainer(config, demos(), Dot(), tmp_path).run()
     with pytest.raises(ValueError, match="was begun with other demonstrations"):
@@ -260,7 +249,6 @@ def test_demonstrations_may_fill_a_whole_batch_beside_practice(tmp_path):
         ({"train.cooldown": -0.1}, "train.cooldown is a share of the run"),
         ({"train.minutes": 0.0}, "train.minutes cannot be 0.0"),
         ({"train.updates": 0}, "train.updates cannot be 0"),
-        ({"train.practice_steps": 5, "train.length": 8}, "too short for chunks of train.length=8"),
         ({"policy.self_imitation": 0.5, "policy.bootstrap": False}, "leaves untrained"),
     ],
 )
