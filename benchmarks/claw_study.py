@@ -6,7 +6,8 @@
 Every training is a run of its own and every result is written at once, so the study may be stopped at any time: the
 same command goes on. Parts of it (--counts, --seeds, --methods) may run side by side, with --threads 1 each; all write
 into one file. Trainings end after so many updates, for minutes depend on what else the machine does; or after
---minutes, where just these are asked for and nothing else runs. Writes results/claw_study.json, .csv and .md. This takes hours: methods x counts x seeds.
+--minutes, where just these are asked for and nothing else runs. Writes results/claw_study.json, .csv and .md. This
+takes hours: methods x counts x seeds.
 """
 
 from __future__ import annotations
