@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lateness import MEANING, late_share
 from rich.console import Console
 from study_file import StudyFile
 
@@ -30,7 +31,6 @@ from vmail_core.provenance import git_commit, machine
 from vmail_sim.visual import VisualTask
 
 BASE = "base"
-LATE = 0.3  # share of a run's evaluations, the last ones, that the late mean is taken over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Task:
 
 
 TASKS = {
-    "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 3000, 20),
+    "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 8000, 20),
     "walker": Task("fast/walker_cpu", ROOT / "runs" / "walker_demos", 8000, 10),
 }
 TIMES = ("train.updates_per_episode", "model.pixel_scale")  # variants give these as multiples of the preset's
@@ -80,6 +80,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_starts": {"train.from_start": 0.0},
     "last_weights": {"train.average": 0.0},
     "cooldown": {"train.cooldown": 0.4},
+    "no_cooldown": {"train.cooldown": 0.0},
     "half_practice": {"train.updates_per_episode": 2.0},
     "twice_practice": {"train.updates_per_episode": 0.5},
     "exploration_0.3": {"policy.exploration": 0.3},
@@ -130,7 +131,7 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
         "",
         f"Made by `python benchmarks/ablation_study.py --task {study['task']}`: {study['preset']}, {study['updates']} "
         f"updates, mean of {study['starts']} starts, with the lowest and highest seed. A line of one seed is a lead.",
-        f"Late: mean of the last {LATE:.0%} of a run's evaluations over the best one, lowest seed.",
+        MEANING,
         f"Commits: {', '.join(sorted({run['commit'] for run in study['runs']}))}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",
         "",
@@ -139,19 +140,11 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
     ]
     for name in order:
         means = [float(np.mean(run["scores"])) for run in groups[name]]
-        late = min(lateness([value for _, value in run["evaluations"]]) for run in groups[name])
+        late = late_share([[value for _, value in run["evaluations"]] for run in groups[name]])
         minutes = np.mean([run["minutes"] for run in groups[name]])
         spread = f"{np.mean(means):.1f} ({min(means):.1f} to {max(means):.1f})"
-        lines.append(
-            f"| {name} | {len(means)} | {spread} | {np.mean(means) - base:+.1f} | {late:.0%} | {minutes:.0f} |"
-        )
+        lines.append(f"| {name} | {len(means)} | {spread} | {np.mean(means) - base:+.1f} | {late} | {minutes:.0f} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
-
-
-def lateness(evaluations: list[float]) -> float:
-    """Mean of the last evaluations as a share of the best one; NaN where none scored above 0."""
-    best = max(evaluations, default=0.0)
-    return float(np.mean(evaluations[-max(1, round(LATE * len(evaluations))) :]) / best) if best > 0.0 else np.nan
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """V-MAIL against cloning with ten, three and one demonstrations, without and with kicks, beside the controls.
 
-    python benchmarks/claw_study.py [--updates 6000] [--counts 10 3 1] [--seeds 0 1 2] [--methods vmail ...]
+    python benchmarks/claw_study.py [--updates 8000] [--counts 10 3 1] [--seeds 0 1 2] [--methods vmail ...]
     python benchmarks/claw_study.py --minutes 10 --counts 10 --methods vmail --out results/claw_ten_minutes.json
 
 Every training is a run of its own and every result is written at once, so the study may be stopped at any time: the
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lateness import MEANING, late_share
 from rich.console import Console
 from state_clone import StateExpert, clone_states, expert_episodes
 from study_file import StudyFile
@@ -46,12 +47,8 @@ from vmail_sim.visual import VisualTask
 
 STARTS = 20
 KICK = "both"
-COLUMNS = (
-    *("method", "demos", "seed", "minutes", "updates", "radians", "radians_min", "return", "kicked", "kicked_min"),
-    "late",
-)
-NO_LIMIT = 1_000_000
-LATE = 5  # last evaluations of a training, each of ten starts, whose mean is set against the best one
+COLUMNS = tuple("method demos seed minutes updates radians radians_min return kicked kicked_min late".split())
+NO_LIMIT = 1_000_000  # updates, where minutes end a training
 Maker = Callable[[VisualTask], ImagePolicy]
 
 
@@ -130,12 +127,7 @@ def table_row(run: dict[str, Any]) -> list[str]:
     numbers = (np.mean(radians), min(radians), np.mean(run["plain"]["return"]), np.mean(kicked), min(kicked))
     known = [str(run.get(key, "")) for key in ("method", "demos", "seed")]
     found = [f"{number:.2f}" for number in numbers]
-    return [*known, minutes, str(run.get("updates", "")), *found, late(run.get("evaluations", []))]
-
-
-def late(evaluations: list[float]) -> str:
-    """Mean of a training's last evaluations as a share of its best one."""
-    return f"{np.mean(evaluations[-LATE:]) / max(evaluations):.0%}" if len(evaluations) >= LATE else ""
+    return [*known, minutes, str(run.get("updates", "")), *found, late_share([run.get("evaluations", [])])]
 
 
 def markdown(study: dict[str, Any], rows: list[list[str]]) -> str:
@@ -146,7 +138,7 @@ def markdown(study: dict[str, Any], rows: list[list[str]]) -> str:
         "",
         "Made by `python benchmarks/claw_study.py` in the bare simulator.",
         "Kicked: valve and claw are disturbed once in mid-episode.",
-        f"Late: mean of a training's last {LATE} evaluations, of ten starts each, over its best one.",
+        MEANING,
         f"Commits: {', '.join(sorted({run['commit'] for run in runs})) or '-'}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in runs})) or '-'}.",
         "",
@@ -175,8 +167,8 @@ def main() -> int:
             for method in arguments.methods:
                 key = {"method": method, "demos": count, "seed": seed}
                 if method != "pixel_cloning":
-                    limit = "minutes_allowed" if arguments.minutes else "updates"
-                    key[limit] = getattr(arguments, limit.removesuffix("_allowed"))
+                    minutes, updates = arguments.minutes, arguments.updates
+                    key |= {"minutes_allowed": minutes} if minutes else {"updates": updates}
                 if results.find(key):
                     continue
                 print(", ".join(f"{name} {value}" for name, value in key.items()), flush=True)
@@ -194,7 +186,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--updates", type=int, default=6000, help="of each training [6000]")
+    parser.add_argument("--updates", type=int, default=8000, help="of each training [8000]")
     parser.add_argument("--minutes", type=float, help="of each training, instead of --updates")
     parser.add_argument("--threads", type=int, help="of each training [the preset's]")
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 3, 1], help="demonstrations [10 3 1]")

@@ -6,6 +6,7 @@ import csv
 import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,25 @@ def study(monkeypatch: pytest.MonkeyPatch, demonstrations: list[Episode]) -> Any
     return claw_study
 
 
-def test_every_cell_is_measured_once(
-    study: Any, small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
-    preset.write_text(yaml.safe_dump(small))
-    write_episode(work / "episodes", demonstrations[0], "demo")
-    words = ["--counts", "1", "--seeds", "0", "--updates", "10", "--preset", str(preset)]
-    words += ["--work", str(work), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["claw_study.py", *words])
+@pytest.fixture
+def command(
+    small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Sets the command line of a study of one seed and demonstration, with more words; returns its results' file."""
+
+    def build(*words: str) -> Path:
+        preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
+        preset.write_text(yaml.safe_dump(small))
+        write_episode(work / "episodes", demonstrations[0], "demo")
+        common = ["--counts", "1", "--seeds", "0", "--preset", str(preset), "--work", str(work), "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", ["claw_study.py", *common, *words])
+        return out
+
+    return build
+
+
+def test_every_cell_is_measured_once(study: Any, command: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = command("--updates", "10")
     assert study.main() == 0
     found = json.loads(out.read_text())
     assert [run["method"] for run in found["runs"]] == list(METHODS)
@@ -59,24 +70,23 @@ def test_every_cell_is_measured_once(
 
 
 def test_a_training_with_a_time_limit_is_a_cell_of_its_own(
-    study: Any, small: dict[str, Any], demonstrations: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Any, command: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preset, work, out = tmp_path / "small.yaml", tmp_path / "work", tmp_path / "study.json"
-    preset.write_text(yaml.safe_dump(small))
-    write_episode(work / "episodes", demonstrations[0], "demo")
+    out = command("--minutes", "0.02", "--methods", "vmail")
     score = {"radians": [14.0], "return": [300.0]}
     out.write_text(json.dumps({"runs": [], "controls": {"expert": {"plain": score, "kicked": score}}}))
-    words = ["--counts", "1", "--seeds", "0", "--minutes", "0.02", "--methods", "vmail", "--preset", str(preset)]
-    words += ["--work", str(work), "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["claw_study.py", *words])
     assert study.main() == 0
     (run,) = json.loads(out.read_text())["runs"]
     assert run["minutes_allowed"] == 0.02 <= run["minutes"] and run["updates"] < study.NO_LIMIT
     assert run["evaluations"]
-    monkeypatch.setattr(study, "train_latent", None)
+    monkeypatch.setattr(study, "train_latent", None)  # nothing may be trained again
     assert study.main() == 0
 
 
-def test_late_evaluations_are_set_against_the_best_one(study: Any) -> None:
-    assert study.late([1.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0]) == "50%"
-    assert study.late([1.0, 2.0]) == ""
+def test_late_evaluations_are_set_against_the_best_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from lateness import late_share
+
+    steady, fallen = [1.0, 4.0, 4.0, 4.0, 4.0, 4.0], [1.0, 4.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    assert (late_share([steady]), late_share([steady, fallen])) == ("100%", "50%")
+    assert late_share([steady, [1.0, 2.0]]) == late_share([[0.0] * 9]) == ""

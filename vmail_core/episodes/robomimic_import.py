@@ -100,7 +100,7 @@ def _episode(demo: h5py.Group, camera: str | None, period: float, notes: dict[st
 
 
 def _observed(demo: h5py.Group, name: str, whole: bool) -> np.ndarray:
-    """An observation's rows; with `whole`, the one after the last action too."""
+    """An observation (T, ...); with `whole`, (T + 1, ...): the one after the last action too."""
     if not whole:
         return demo["obs"][name][()]
     if name not in demo["next_obs"]:
