@@ -84,6 +84,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "half_practice": {"train.updates_per_episode": 2.0},
     "twice_practice": {"train.updates_per_episode": 0.5},
     "exploration_0.3": {"policy.exploration": 0.3},
+    "lost_exploration": {"policy.lost_exploration": 0.3},
+    "no_lost_exploration": {"policy.lost_exploration": 0.0},
 }
 
 

@@ -2,7 +2,7 @@
 
     vmail import DIR/*.npz --period 0.05 --task walker_walk --out runs/walker_demos
     vmail train fast/walker_cpu --demos runs/walker_demos --out runs/walker
-    python benchmarks/walker_study.py [--run runs/walker] [--seeds 0 1 2]
+    python benchmarks/walker_study.py [--run runs/walker] [--seeds 0 1 2] [--threads 1]
 
 Scores the run's last checkpoint over ten starts, clones the same demonstrations with each seed (once; a later call only
 adds to the run), and writes results/walker_walk.json, .md and .png. About an hour with three seeds.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from study_file import StudyFile
 
@@ -123,8 +124,10 @@ def main() -> int:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "walker", help="folder of a V-MAIL run")
     parser.add_argument("--demos", type=Path, default=ROOT / "runs" / "walker_demos", help="its demonstrations")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pixel cloning [0 1 2]")
+    parser.add_argument("--threads", type=int, default=1, help="of cloning, which gains little from more [1]")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "walker_walk.json", help="JSON file of results")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     folder, demos = RunFolder(arguments.run), load_episodes(arguments.demos)
     config, expert = folder.config(), expert_score(demos, SCORE)
     if expert is None:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from vmail_core.learners.config import Config
-from vmail_core.models import Actor, Latent, WorldModel
+from vmail_core.learners.config import Policy as PolicyConfig
+from vmail_core.models import Actor, Discriminator, Latent, WorldModel
 
 
 def new_model(config: Config, action_size: int, joint_count: int) -> WorldModel:
@@ -47,18 +48,46 @@ def new_actor(config: Config, action_size: int, feature_size: int) -> Actor:
     return Actor(feature_size, action_size, p.units, p.actor_layers, p.init_std, p.min_std, p.norm)
 
 
+def new_discriminator(config: Config, action_size: int, feature_size: int) -> Discriminator:
+    """A discriminator as the config wants it."""
+    d = config.discriminator
+    return Discriminator(feature_size, action_size, d.units, d.layers, d.norm)
+
+
+class PracticeNoise:
+    """What practice adds to the policy's actions.
+
+    A policy that is out of step with its task can go on for seconds in the same futile way, and small noise never ends
+    that. D tells such moments from the expert's well, so there the noise may grow (`policy.lost_exploration`).
+    """
+
+    def __init__(self, config: PolicyConfig, discriminator: Discriminator, rng: np.random.Generator) -> None:
+        """Take `exploration` and `lost_exploration` of the config, D as it is, and the generator to draw from."""
+        self._config, self._discriminator, self._rng = config, discriminator, rng
+
+    def std(self, feature: torch.Tensor, action: torch.Tensor) -> float:
+        """For feature (1, F) and the action (1, A) that the policy chose."""
+        std, lost = self._config.exploration, self._config.lost_exploration
+        if lost:
+            unlike = torch.sigmoid(-self._discriminator(feature, action)).item()  # 1 - D
+            std += lost * unlike**4
+        return std
+
+    def __call__(self, feature: torch.Tensor, action: torch.Tensor) -> np.ndarray:
+        """A draw to be added to the action: (A,) float64."""
+        std = self.std(feature, action)
+        return self._rng.normal(0.0, std, action.shape[-1]) if std else np.zeros(action.shape[-1])
+
+
 class FilteringPolicy:
     """Encoder, filter and actor composed into a visuomotor policy (Sec. 3.2).
 
     By default deterministic: the posterior's mean and the actor's mode, as deployed.
     """
 
-    def __init__(
-        self, model: WorldModel, actor: Actor, exploration: float | None = None, rng: np.random.Generator | None = None
-    ) -> None:
-        """With `exploration`, sample latents and actions and add noise of that std, for practice."""
-        self._model, self._actor, self._exploration = model, actor, exploration
-        self._rng = rng or np.random.default_rng(0)
+    def __init__(self, model: WorldModel, actor: Actor, noise: PracticeNoise | None = None) -> None:
+        """With `noise`, for practice, also sample latents and actions."""
+        self._model, self._actor, self._noise = model, actor, noise
         self.belief: Latent = model.rssm.initial(1)
 
     def reset(self) -> None:
@@ -71,14 +100,15 @@ class FilteringPolicy:
     ) -> np.ndarray:
         """Update the belief with what is observed and choose an action; see `ImagePolicy`."""
         joints = None if joint_positions is None else self._tensor(joint_positions)
-        practising = self._exploration is not None
+        practising = self._noise is not None
         self.belief = self._model.filter_image(
             self.belief, self._tensor(previous_action), self._tensor(image), joints, sample=practising
         )
         feature = self.belief.feature
-        chosen = (self._actor(feature) if practising else self._actor.mode(feature))[0].cpu().numpy()
-        if self._exploration:
-            chosen = chosen + self._rng.normal(0.0, self._exploration, chosen.shape)
+        action = self._actor(feature) if practising else self._actor.mode(feature)
+        chosen = action[0].cpu().numpy()
+        if self._noise is not None:
+            chosen = chosen + self._noise(feature, action)
         return np.clip(chosen, -1.0, 1.0).astype(np.float32)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

@@ -88,6 +88,7 @@ class Policy:
     self_imitation: float = 0.0  # weight of copying own practice where it went better than expected (by D)
     self_imitation_temperature: float = 0.5  # of the advantage, in standard deviations
     exploration: float = 0.3  # std of noise added to actions in practice
+    lost_exploration: float = 0.0  # more of it where D is sure that the expert never is: this std times (1 - D)^4
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""

@@ -8,12 +8,11 @@ import numpy as np
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import write_episode
-from vmail_core.learners.acting import FilteringPolicy
+from vmail_core.learners.acting import FilteringPolicy, PracticeNoise
 from vmail_core.learners.collect import VisualEnv, rollout
 from vmail_core.learners.config import Config
 from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.vmail import VMAIL
-from vmail_core.models import Actor, WorldModel
 
 PRACTICE_SEED = 1_000_000
 
@@ -47,7 +46,10 @@ class Inline:
 
     def collect(self, index: int) -> Episode:
         """Roll the policy out now."""
-        episode = practise(self._learner.model, self._learner.actor, self._learner.config, self._env, index, self._rng)
+        learner = self._learner
+        noise = PracticeNoise(learner.config.policy, learner.discriminator, self._rng)
+        policy = FilteringPolicy(learner.model, learner.actor, noise)
+        episode = practise(policy, learner.config, self._env, index)
         with writing(self._folder.path):
             write_episode(self._folder.practice, episode, episode_name(index))
         return episode
@@ -64,11 +66,8 @@ class Inline:
         """Nothing to do."""
 
 
-def practise(
-    model: WorldModel, actor: Actor, config: Config, env: VisualEnv, index: int, rng: np.random.Generator
-) -> Episode:
-    """Roll the policy out, with exploration, from the start that belongs to episode `index`."""
-    policy = FilteringPolicy(model, actor, config.policy.exploration, rng)
+def practise(policy: FilteringPolicy, config: Config, env: VisualEnv, index: int) -> Episode:
+    """Roll the policy out from the start that belongs to episode `index`."""
     return rollout(policy, env, practice_seed(config, index), {"source": "practice", "task": config.task})[0]
 
 

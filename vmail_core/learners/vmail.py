@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from vmail_core.learners import equations as eq
-from vmail_core.learners.acting import new_actor, new_model
+from vmail_core.learners.acting import new_actor, new_discriminator, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.cuda_graph import Graphs
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.learners.running_mean import RunningMean
-from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+from vmail_core.models import Actor, Critic, Latent, WorldModel, preprocess
 
 
 class VMAIL(nn.Module):
@@ -43,10 +43,10 @@ class VMAIL(nn.Module):
         """
         super().__init__()
         self.config, self.action_size = config, action_size
-        m, d, p = config.model, config.discriminator, config.policy
+        p = config.policy
         self.model = new_model(config, action_size, joint_count)
         size = self.model.feature_size
-        self.discriminator = Discriminator(size, action_size, d.units, d.layers, d.norm)
+        self.discriminator = new_discriminator(config, action_size, size)
         self.actor = new_actor(config, action_size, size)
         self.critic = Critic(size, p.units, p.critic_layers, p.norm)
         self.return_range = ReturnRange()
@@ -58,8 +58,8 @@ class VMAIL(nn.Module):
             RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
         )
         self.optimisers = {
-            "model": self._adam(self.model, m.learning_rate),
-            "discriminator": self._adam(self.discriminator, d.learning_rate),
+            "model": self._adam(self.model, config.model.learning_rate),
+            "discriminator": self._adam(self.discriminator, config.discriminator.learning_rate),
             "actor": self._adam(self.actor, p.learning_rate),
             "critic": self._adam(self.critic, p.learning_rate),
         }

@@ -29,13 +29,13 @@ from torch import nn
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import SUFFIX, read_episode, write_episode
-from vmail_core.learners.acting import new_actor, new_model
+from vmail_core.learners.acting import FilteringPolicy, PracticeNoise, new_actor, new_discriminator, new_model
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
 from vmail_core.learners.practice import episode_name, practice_seed, practise
 from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.vmail import VMAIL
-from vmail_core.models import Actor, WorldModel
+from vmail_core.models import Actor, Discriminator, WorldModel
 
 ATTEMPTS = 3
 # A worker that has finished finds its next episode waiting, so a single one has two as well.
@@ -76,7 +76,8 @@ class Workers:
         Raises:
             RuntimeError: it failed time after time; the message says how and what to do.
         """
-        acting = nn.ModuleDict({"model": self._learner.model, "actor": self._learner.actor})
+        learner = self._learner
+        acting = _acting(learner.model, learner.actor, learner.discriminator)
         newest = save({name: part.contiguous() for name, part in acting.state_dict().items()})
         for later in range(index, index + self._ahead + 1):
             if later not in self._begun:
@@ -195,10 +196,13 @@ def _work(pipe: Connection, config: Config, make_env: MakeEnv, staging: Path) ->
         # Not the whole learner: its optimisers take seconds to import.
         model = new_model(config, env.action_size, env.joint_count)
         actor = new_actor(config, env.action_size, model.feature_size)
-        networks = nn.ModuleDict({"model": model, "actor": actor})
+        discriminator = new_discriminator(config, env.action_size, model.feature_size)
+        networks = _acting(model, actor, discriminator)
         while True:
             networks.load_state_dict(load(weights))
-            _collect(model, actor, config, env, index, staging)
+            rng = np.random.default_rng([config.train.seed, index])
+            policy = FilteringPolicy(model, actor, PracticeNoise(config.policy, discriminator, rng))
+            _collect(policy, config, env, index, rng, staging)
             pipe.send(None)
             index, weights = pipe.recv()
     except (EOFError, ConnectionError):
@@ -217,10 +221,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _collect(model: WorldModel, actor: Actor, config: Config, env: VisualEnv, index: int, staging: Path) -> None:
-    rng = np.random.default_rng([config.train.seed, index])
+def _acting(model: WorldModel, actor: Actor, discriminator: Discriminator) -> nn.ModuleDict:
+    """The networks that act in practice, whose weights go to the workers."""
+    return nn.ModuleDict({"model": model, "actor": actor, "discriminator": discriminator})
+
+
+def _collect(
+    policy: FilteringPolicy, config: Config, env: VisualEnv, index: int, rng: np.random.Generator, staging: Path
+) -> None:
     torch.manual_seed(int(rng.integers(2**63)))
-    episode = practise(model, actor, config, env, index, rng)
+    episode = practise(policy, config, env, index)
     # A worker may have died after writing and before it could say so.
     (staging / (episode_name(index) + SUFFIX)).unlink(missing_ok=True)
     write_episode(staging, episode, episode_name(index))

@@ -125,6 +125,7 @@ class Twin(ManagedNode):
         deadline = time.monotonic() + TORQUE_OFF_PATIENCE_S
         while np.any(self._plant.torque_enabled()) and time.monotonic() < deadline:
             time.sleep(0.02)
+        self._report_torque()
 
     def _on_frame(self, frame: Frame) -> None:
         """Runs in the camera's thread. The state goes first: whoever has the picture can have its state."""
@@ -168,6 +169,9 @@ class Twin(ManagedNode):
         if error is not None:
             self.fail(f"the simulation stopped: {error!r}")
             return
+        self._report_torque()
+
+    def _report_torque(self) -> None:
         on = [i for i, enabled in zip(self._robot.servo_ids, self._plant.torque_enabled(), strict=True) if enabled]
         torque = "torque_on" if len(on) == len(self._robot.servo_ids) else "torque_partly_on" if on else "torque_off"
         self._diagnostics.report(
