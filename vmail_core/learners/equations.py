@@ -81,7 +81,8 @@ def eq6_discriminator_loss(
     Returns:
         The loss and the mean D of both sides.
     """
-    expert_logit, agent_logit = discriminator(*expert), discriminator(*agent)
+    both = (torch.cat(parts) for parts in zip(expert, agent, strict=True))
+    expert_logit, agent_logit = discriminator(*both).tensor_split([len(expert[0])])
     loss = F.softplus(-expert_logit).mean() + F.softplus(agent_logit).mean()
     report = {
         "discriminator_loss": loss,
@@ -119,12 +120,16 @@ def imitation_reward(logit: Tensor, kind: str) -> Tensor:
 
 
 def lambda_returns(reward: Tensor, value: Tensor, discount: float, trace: float) -> Tensor:
-    """TD(lambda) targets: reward (H, N), value (H + 1, N) of the states before and after, to (H, N)."""
-    target, targets = value[-1], []
-    for t in reversed(range(len(reward))):
-        target = reward[t] + discount * ((1.0 - trace) * value[t + 1] + trace * target)
-        targets.append(target)
-    return torch.stack(targets[::-1])
+    """TD(lambda) targets: reward (H, N), value (H + 1, N) of the states before and after, to (H, N).
+
+    That is target[t] = reward[t] + discount * ((1 - trace) * value[t + 1] + trace * target[t + 1]) with the last value
+    as the last target, written as one sum: with gradients a loop takes hundreds of small operations.
+    """
+    step = torch.arange(len(reward), dtype=reward.dtype, device=reward.device)
+    ahead = step - step[:, None]
+    weights = ((discount * trace) ** ahead.clamp(min=0)).triu()[..., None]  # (H, H, 1): of step k in target t
+    steps = reward + discount * (1.0 - trace) * value[1:]
+    return (weights * steps).sum(1) + discount * trace * weights[:, -1] * value[-1]
 
 
 def eq8_policy_return(

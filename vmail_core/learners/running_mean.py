@@ -25,9 +25,7 @@ class RunningMean(nn.Module):
         """Take the present weights in. Nothing here waits for the device."""
         means: list[Tensor] = list(self.module.parameters())
         current: list[Tensor] = list(module.parameters())
-        steps = list(torch._foreach_sub(current, means))
-        torch._foreach_mul_(steps, 1.0 - self.kept())
-        torch._foreach_add_(means, steps)
+        torch._foreach_lerp_(means, current, [1.0 - self.kept()] * len(means))
         self.n_averaged += 1
 
     def kept(self) -> Tensor:
