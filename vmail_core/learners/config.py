@@ -80,6 +80,7 @@ class Policy:
     bootstrap: bool = True
     imagine_from: int | None = None  # start states per update; None: every posterior state
     imitation: float = 1.0  # weight of Eq. 8; 0 leaves cloning on latents, a control
+    entropy: float = 0.0  # weight of the policy's entropy (GAIL), which also keeps actions off their limits
     cloning: float = 0.0  # weight of the cloning term on expert latents
     cloning_noise: float = 0.0  # std of noise on the latents that are cloned from, in standard deviations of each
     warm_start: int = 0  # updates of cloning alone before Eq. 6 and Eq. 8 begin

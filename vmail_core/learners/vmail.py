@@ -170,10 +170,10 @@ class VMAIL(nn.Module):
     ) -> dict[str, Tensor]:
         """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
         with frozen(self.model, self.discriminator, self.critic), self._autocast():
-            features, actions = self.imagine(starts)
+            features, actions, surprisal = self.imagine(starts)
         agent = (features[:-1].detach().flatten(0, 1), actions.detach().flatten(0, 1))
         report = self._learn_discriminator(expert, agent)
-        report |= self._learn_policy(features, actions, expert, practice, share)
+        report |= self._learn_policy(features, actions, surprisal, expert, practice, share)
         return {name: value.detach() for name, value in report.items()}
 
     def _starts(self, beliefs: Latent) -> Latent:
@@ -184,19 +184,25 @@ class VMAIL(nn.Module):
             return starts
         return starts.select(torch.randperm(have, device=self.device)[:wanted])
 
-    def imagine(self, starts: Latent) -> tuple[Tensor, Tensor]:
+    def imagine(self, starts: Latent) -> tuple[Tensor, Tensor, Tensor | None]:
         """Line 17: roll the policy out in the forward model.
 
-        Returns features (H + 1, N, F) and actions (H, N, A): action[t] is taken in feature[t]. The policy's input
-        is cut from its history, so gradients reach it through its actions' consequences alone.
+        Returns features (H + 1, N, F), actions (H, N, A) and, with `policy.entropy`, their surprisals (H, N): action[t]
+        is taken in feature[t]. The policy's input is cut from its history, so gradients reach it through its actions'
+        consequences alone.
         """
-        state, features, actions = starts, [starts.feature], []
+        state, features, actions, surprisals = starts, [starts.feature], [], []
         for _ in range(self.config.policy.horizon):
-            action = self.actor(state.feature.detach())
+            seen = state.feature.detach()
+            if self.config.policy.entropy:
+                action, surprisal = self.actor.sample(seen)
+                surprisals.append(surprisal)
+            else:
+                action = self.actor(seen)
             state = self.model.rssm.imagine_step(state, action)
             features.append(state.feature)
             actions.append(action)
-        return torch.stack(features), torch.stack(actions)
+        return torch.stack(features), torch.stack(actions), torch.stack(surprisals) if surprisals else None
 
     def _learn_discriminator(self, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         config = self.config.discriminator
@@ -218,6 +224,7 @@ class VMAIL(nn.Module):
         self,
         features: Tensor,
         actions: Tensor,
+        surprisal: Tensor | None,
         expert: tuple[Tensor, Tensor],
         practice: tuple[Tensor, Tensor],
         share: Tensor | float,
@@ -229,6 +236,9 @@ class VMAIL(nn.Module):
             returns, report = eq.eq8_policy_return(reward, value, config.discount, config.trace)
         scale = self.return_range(returns.detach()) if config.normalise else 1.0
         loss = -share * config.imitation * returns.mean() / scale
+        if surprisal is not None:
+            report["entropy"] = surprisal.mean()
+            loss = loss - config.entropy * report["entropy"]
         if config.cloning:
             report["cloning_loss"] = self._cloning_loss(expert)
             loss = loss + config.cloning * report["cloning_loss"]

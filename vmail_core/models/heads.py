@@ -34,6 +34,16 @@ class Actor(nn.Module):
         mean, std = self.distribution(feature)
         return torch.tanh(mean + std * torch.randn_like(std))
 
+    def sample(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and its surprisal -log pi(a | z) (...) in nats, whose mean is the policy's entropy (SAC)."""
+        mean, std = self.distribution(feature)
+        noise = torch.randn_like(std)
+        raw = mean + std * noise
+        # log(1 - tanh(x)^2), the change of volume, in a form that is finite far out (Haarnoja et al. 2018, appendix C).
+        volume = 2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))
+        surprisal = 0.5 * noise.square() + std.log() + 0.5 * math.log(2.0 * math.pi) + volume
+        return torch.tanh(raw), surprisal.sum(-1)
+
     def mode(self, feature: Tensor) -> Tensor:
         """The action without noise: tanh of the mean."""
         return torch.tanh(self.distribution(feature)[0])

@@ -53,7 +53,7 @@ def test_the_policys_gradient_agrees_with_finite_differences_through_model_and_d
 
     def objective() -> torch.Tensor:
         torch.manual_seed(3)
-        features, actions = learner.imagine(start)
+        features, actions, _ = learner.imagine(start)
         return learner.discriminator(features[:-1], actions).double().mean()
 
     with frozen(learner.model, learner.discriminator):
@@ -69,7 +69,7 @@ def test_the_policys_gradient_agrees_with_finite_differences_through_model_and_d
 
 
 def test_imagined_actions_see_the_state_before_them(learner):
-    features, actions = learner.imagine(learner.model.rssm.initial(5))
+    features, actions, _ = learner.imagine(learner.model.rssm.initial(5))
     horizon = learner.config.policy.horizon
     assert features.shape[:2] == (horizon + 1, 5) and actions.shape == (horizon, 5, 2)
     assert actions.abs().max() <= 1.0
