@@ -72,7 +72,7 @@ def _forward(
     torch.lerp(step.candidate, deter, update, out=step.deter)
     elu_(torch.addmm(shift, step.deter, w.hidden.t(), out=step.q))
     mean, raw_std = torch.addmm(w.out_bias, step.q, w.out.t(), out=step.out).chunk(2, -1)
-    torch._C._nn.softplus(raw_std, out=step.std).add_(least)
+    torch.ops.aten.softplus.out(raw_std, out=step.std).add_(least)
     torch.addcmul(mean, step.std, noise, out=step.stoch)
 
 
@@ -187,9 +187,9 @@ class FilterChunk(torch.autograd.Function):
         w = Weights(*weights)
         steps = _Steps.empty(len(into), noise, w)
         deter, stoch = torch.zeros_like(steps.deter[0]), torch.zeros_like(steps.stoch[0])
-        inputs = zip(steps.one_by_one(), into.unbind(), (shift + w.hidden_bias).unbind(), noise.unbind(), strict=True)
-        for step, *given in inputs:
-            _forward(step, deter, stoch, *given, w, least)
+        given = (into, shift + w.hidden_bias, noise)
+        for step, into_t, shift_t, noise_t in zip(steps.one_by_one(), *(part.unbind() for part in given), strict=True):
+            _forward(step, deter, stoch, into_t, shift_t, noise_t, w, least)
             deter, stoch = step.deter, step.stoch
         ctx.steps, ctx.noise, ctx.weights = steps, noise, w
         return steps.deter, steps.stoch, steps.out.chunk(2, -1)[0], steps.std
