@@ -75,6 +75,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_self_imitation": {"policy.self_imitation": 0.0},
     "cloning_alone": {"policy.imitation": 0.0},
     "no_cloning": {"policy.cloning": 0.0, "policy.warm_start": 0, "policy.self_imitation": 0.0},
+    "no_cloning_but_entropy": {
+        "policy.cloning": 0.0,
+        "policy.warm_start": 0,
+        "policy.self_imitation": 0.0,
+        "policy.entropy": 0.01,
+    },
+    "entropy": {"policy.entropy": 0.01},
     "no_cloning_noise": {"policy.cloning_noise": 0.0},
     "demos_uniform": {"train.demo_fraction": None},
     "no_starts": {"train.from_start": 0.0},
