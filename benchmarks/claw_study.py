@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lateness import MEANING, late_share
 from rich.console import Console
 from state_clone import StateExpert, clone_states, expert_episodes
@@ -152,6 +153,8 @@ def markdown(study: dict[str, Any], rows: list[list[str]]) -> str:
 def main() -> int:
     """Run the part of the grid that was asked for and is not done; 130 when interrupted."""
     arguments = parse()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     episodes = arguments.work / "episodes"
     if not episodes.is_dir():
         import_takes(list_takes(arguments.takes), episodes, load_robot("dclaw"), Console())
