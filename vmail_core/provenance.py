@@ -11,13 +11,21 @@ from pathlib import Path
 
 
 def git_commit() -> str:
-    """The checkout's commit, with -dirty when files differ; "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """The checkout's commit, with -dirty when files differ; "unknown" outside a checkout.
+
+    Those in results/ do not count: a study writes there while it runs.
+    """
     try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        commit = _git("describe", "--always", "--abbrev=12")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return result.stdout.strip()
+    return commit + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def machine() -> str:
