@@ -75,6 +75,16 @@ def test_imagined_actions_see_the_state_before_them(learner):
     assert actions.abs().max() <= 1.0
 
 
+def test_entropy_that_is_worth_something_grows():
+    torch.manual_seed(0)
+    settings = {"policy.entropy": 1.0, "policy.imitation": 0.1, "policy.cloning": 0.0, "policy.learning_rate": 1e-2}
+    learner = VMAIL(load_config("debug", settings), action_size=2)
+    with torch.no_grad():
+        learner.actor.network[-1].bias[:2] = 8.0  # actions near their limit
+    entropies = [float(learner.update(*batch(seed), demo_count=2)["entropy"]) for seed in range(40)]
+    assert np.mean(entropies[-5:]) > np.mean(entropies[:5]) + 1.0
+
+
 def test_a_policy_without_imitation_only_clones(learner):
     config = load_config("debug", {"policy.imitation": 0.0, "policy.cloning": 1.0})
     cloner = VMAIL(config, action_size=2)
