@@ -10,22 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def git_commit() -> str:
-    """The checkout's commit, with -dirty when files differ; "unknown" outside a checkout.
+def git_commit(folder: Path = Path(__file__).parent) -> str:
+    """The commit (12 hex digits) of the checkout that `folder` lies in; "unknown" outside one.
 
-    Those in results/ do not count: a study writes there while it runs.
+    It ends in -dirty when files differ. Those in results/ do not count: a study writes there while it runs.
     """
     try:
-        commit = _git("describe", "--always", "--abbrev=12")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+        commit = _git(folder, "describe", "--always", "--abbrev=12")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("-dirty" if changed else "")
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def machine() -> str:

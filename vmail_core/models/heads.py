@@ -35,7 +35,7 @@ class Actor(nn.Module):
         return torch.tanh(mean + std * torch.randn_like(std))
 
     def sample(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and its surprisal -log pi(a | z) (...) in nats, whose mean is the policy's entropy (SAC)."""
+        """(..., F) to a sample (..., A) and its surprisal (...), -log pi(a | z) in nats: its mean is the entropy."""
         mean, std = self.distribution(feature)
         noise = torch.randn_like(std)
         raw = mean + std * noise
