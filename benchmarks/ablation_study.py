@@ -44,7 +44,7 @@ class Task:
 
 
 TASKS = {
-    "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 8000, 20),
+    "claw": Task("fast/dclaw_cpu", ROOT / "runs" / "claw_study" / "episodes", 6000, 40),
     "walker": Task("fast/walker_cpu", ROOT / "runs" / "walker_demos", 8000, 10),
 }
 TIMES = ("train.updates_per_episode", "model.pixel_scale")  # variants give these as multiples of the preset's
