@@ -1,10 +1,11 @@
 """Updates a second of the learner, beside a straightforward eager implementation and the floor of its arithmetic.
 
-    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--updates 20] [--growth]
+    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--compile] [--growth]
 
 All three are timed in turns in one process, so that the ratios hold while the machine's speed drifts. The floor is the
-time that the update's own convolutions and matrix products take alone. Below that: where the time goes, peak memory,
-and with --growth how both grow with batch, length, picture and model size (each in a process of its own).
+time that the update's own convolutions and matrix products take alone. With --compile there is a fourth, the learner
+with an encoder and a decoder that torch.compile made. Below that: where the time goes, peak memory, and with --growth
+how both grow with batch, length, picture and model size (each in a process of its own).
 """
 
 from __future__ import annotations
@@ -149,6 +150,14 @@ def print_growth(arguments: argparse.Namespace) -> None:
             print(f"{name:<18} {value:>6} {found['ms']:>10.1f} {found['mib']:>9.0f}", flush=True)
 
 
+def compiled_learner(config: Config, device: torch.device) -> VMAIL:
+    """The learner with the parts compiled that are free of loops and of second derivatives, and large."""
+    learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
+    for part in (learner.model.encoder, learner.model.decoder):
+        part.compile(dynamic=False)
+    return learner
+
+
 def compare(arguments: argparse.Namespace, config: Config, device: torch.device) -> int:
     """Print the comparison; 1 when a target is missed."""
     learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
@@ -159,15 +168,15 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
         return learner.update(**batch, demo_count=demos)
 
     operations = heavy_operations(update)
-    times = in_turns(
-        {
-            "learner": update,
-            "eager": lambda: eager.update(**batch, demo_count=demos),
-            "floor": lambda: repeat(operations),
-        },
-        arguments.updates,
-        device,
-    )
+    calls: dict[str, Callable[[], object]] = {
+        "learner": update,
+        "eager": lambda: eager.update(**batch, demo_count=demos),
+        "floor": lambda: repeat(operations),
+    }
+    if arguments.compile:
+        compiled = compiled_learner(config, device)
+        calls["compiled"] = lambda: compiled.update(**batch, demo_count=demos)
+    times = in_turns(calls, arguments.updates, device)
     graphs, learner._graphs = learner._graphs, None  # a captured update has no parts to time
     with parts_timed(learner, device) as spent:
         for _ in range(arguments.updates):
@@ -179,8 +188,11 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     for name, label in (
         ("learner", "learner"),
         ("eager", "straightforward eager implementation"),
+        ("compiled", "learner with compiled encoder and decoder"),
         ("floor", "convolutions and matrix products alone"),
     ):
+        if name not in times:
+            continue
         print(f"{label:<44} {times[name]:>10.1f} {1e3 / times[name]:>10.2f} {times[name] / times['learner']:>7.2f}")
     print(f"arithmetic: {flops / 1e9:.2f} GFLOP an update, {flops / times['learner'] / 1e6:.1f} GFLOP/s")
     if device.type == "cuda":
@@ -189,7 +201,7 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
         print("parts, launched one by one:")
     for label, value in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"  {label:<30} {value / total:>5.0%} {1e3 * value / arguments.updates:>8.1f} ms")
-    print(f"peak memory with all three: {peak_mib(device):.0f} MiB")
+    print(f"peak memory with all of these: {peak_mib(device):.0f} MiB")
     speedup, over = times["eager"] / times["learner"], times["learner"] / times["floor"]
     met = speedup >= TARGET_SPEEDUP and over <= TARGET_OVER_FLOOR
     wanted = f"{TARGET_SPEEDUP}x the eager one ({speedup:.2f}x), at most {TARGET_OVER_FLOOR}x the floor ({over:.2f}x)"
@@ -204,6 +216,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--updates", type=int, default=20, help="rounds of each measurement [20]")
+    parser.add_argument("--compile", action="store_true", help="also the learner with compiled pictures")
     parser.add_argument("--growth", action="store_true", help="also how time and memory grow")
     parser.add_argument("--one", metavar="NAME=VALUE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
