@@ -25,7 +25,7 @@ from vmail.demo.settings import ROOT
 from vmail.train import deployed_policy, train_config
 from vmail_core.episodes import load_episodes
 from vmail_core.learners.config import Config, load_config
-from vmail_core.learners.evaluate import EVAL_SEED, evaluate
+from vmail_core.learners.evaluate import TEST_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.provenance import git_commit, machine
 from vmail_sim.visual import VisualTask
@@ -115,7 +115,7 @@ def train_variant(task: Task, config: Config, folder: Path) -> dict[str, Any] | 
         return None
     env = VisualTask(config.task, config.model.image_size, **config.task_options)
     run = RunFolder(folder)
-    scores = evaluate(deployed_policy(run, env), env, task.starts, EVAL_SEED)
+    scores = evaluate(deployed_policy(run, env), env, task.starts, TEST_SEED)
     name = f"eval_{env.main_score}"
     return {
         "score": env.main_score,

@@ -40,7 +40,7 @@ from vmail_core.episodes.frames import at_size
 from vmail_core.learners.bc import CloningConfig, clone_pixels
 from vmail_core.learners.collect import ImagePolicy
 from vmail_core.learners.config import load_config
-from vmail_core.learners.evaluate import EVAL_SEED, evaluate
+from vmail_core.learners.evaluate import TEST_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.provenance import git_commit, machine
 from vmail_core.robot import load_robot
@@ -58,7 +58,7 @@ def scores_of(make: Maker, size: int) -> dict[str, Any]:
     found = {}
     for name, kick in (("plain", "none"), ("kicked", KICK)):
         env = VisualTask(TASK, size, kick=kick)
-        found[name] = evaluate(make(env), env, STARTS, EVAL_SEED)
+        found[name] = evaluate(make(env), env, STARTS, TEST_SEED)
     return found
 
 
@@ -158,7 +158,7 @@ def main() -> int:
     episodes = arguments.work / "episodes"
     if not episodes.is_dir():
         import_takes(list_takes(arguments.takes), episodes, load_robot("dclaw"), Console())
-    demos, starts = load_episodes(episodes), {"first_seed": EVAL_SEED, "count": STARTS, "kick": KICK}
+    demos, starts = load_episodes(episodes), {"first_seed": TEST_SEED, "count": STARTS, "kick": KICK}
     results = StudyFile(arguments.out, {"task": TASK, "starts": starts, "controls": {}}, write_tables)
     if not results.read()["controls"]:
         print("controls", flush=True)

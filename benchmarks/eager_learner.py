@@ -49,9 +49,14 @@ class EagerVMAIL:
         }
 
     def update(
-        self, image: np.ndarray, action: np.ndarray, demo_count: int, joint_positions: np.ndarray | None = None
+        self,
+        image: np.ndarray,
+        action: np.ndarray,
+        demo_count: int,
+        joint_positions: np.ndarray | None = None,
+        expert: object = None,
     ) -> None:
-        """See `VMAIL.update`."""
+        """See `VMAIL.update`. The expert's own batch is left alone, which is in favour of this implementation."""
         pixels = torch.from_numpy(image).to(self.device).movedim(-1, -3).float() / 255.0 - 0.5
         actions = torch.from_numpy(action).to(self.device)
         joints = None if joint_positions is None else torch.from_numpy(joint_positions).to(self.device)

@@ -25,6 +25,7 @@ import torch
 from eager_learner import EagerVMAIL
 from floor import PEAKS, bytes_moved, floating_point_operations, heavy_operations, repeat, seconds
 
+from vmail_core.episodes.replay import Chunks
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.vmail import VMAIL
@@ -39,17 +40,17 @@ GROWTH: dict[str, tuple[Any, ...]] = {
 }
 
 
-def random_batch(config: Config) -> tuple[dict[str, np.ndarray], int]:
+def random_batch(config: Config) -> tuple[dict[str, Any], int]:
     """Arguments of `update` as replay gives them, and how many chunks are demonstrations."""
     rng, m, t = np.random.default_rng(0), config.model, config.train
-    shape = (t.length, t.batch)
-    batch = {
-        "image": rng.integers(0, 256, (*shape, m.image_size, m.image_size, 3), np.uint8),
-        "action": rng.uniform(-1, 1, (*shape, ACTION_SIZE)).astype(np.float32),
-    }
-    if m.joint_scale:
-        batch["joint_positions"] = rng.uniform(-1, 1, (*shape, JOINTS)).astype(np.float32)
-    return batch, max(1, round(t.batch * (t.demo_fraction or 0.5)))
+
+    def chunks(count: int) -> Chunks:
+        image = rng.integers(0, 256, (t.length, count, m.image_size, m.image_size, 3), np.uint8)
+        action, joints = (rng.uniform(-1, 1, (t.length, count, n)).astype(np.float32) for n in (ACTION_SIZE, JOINTS))
+        return Chunks(image, action, joints if m.joint_scale else None)
+
+    expert = {"expert": chunks(t.expert_batch)} if t.expert_batch else {}
+    return chunks(t.batch)._asdict() | expert, max(1, round(t.batch * (t.demo_fraction or 0.5)))
 
 
 def median_ms(times: list[float]) -> float:

@@ -29,7 +29,7 @@ from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.frames import at_size
 from vmail_core.learners.bc import CloningConfig, clone_pixels
 from vmail_core.learners.config import Config
-from vmail_core.learners.evaluate import EVAL_SEED, evaluate
+from vmail_core.learners.evaluate import TEST_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.scores import expert_score
 from vmail_core.provenance import git_commit, machine
@@ -51,7 +51,7 @@ def clone(demos: list[Episode], config: Config, seed: int) -> dict[str, Any]:
     cloning, began = dataclasses.replace(CLONING, seed=seed), time.monotonic()
     policy = clone_pixels([at_size(demo, cloning.image_size) for demo in demos], cloning)
     minutes = (time.monotonic() - began) / 60.0
-    scores = evaluate(policy, environment(config, cloning.image_size), STARTS, EVAL_SEED)
+    scores = evaluate(policy, environment(config, cloning.image_size), STARTS, TEST_SEED)
     return {"scores": scores[SCORE], "minutes": minutes, "updates": cloning.updates}
 
 
@@ -59,7 +59,7 @@ def score_run(folder: RunFolder) -> dict[str, Any]:
     """The last checkpoint's returns and the run's curve: update, steps of practice, minutes of learning, return."""
     config = folder.config()
     env = environment(config, config.model.image_size)
-    scores = evaluate(deployed_policy(folder, env), env, STARTS, EVAL_SEED)
+    scores = evaluate(deployed_policy(folder, env), env, STARTS, TEST_SEED)
     state, curve = folder.state(), evaluations(folder)
     axes = (curve.axes["update"], curve.axes["env_steps"], curve.axes["minutes"], curve.values)
     return {

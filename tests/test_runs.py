@@ -46,6 +46,16 @@ def test_options_of_the_task_and_numbers_of_demonstrations_are_kept_apart(tmp_pa
     ]
 
 
+def test_runs_on_other_demonstrations_are_not_pooled(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", [1.0])
+    make_run(tmp_path / "b", [2.0], train__seed=1)
+    facts = tmp_path / "b" / "run.json"
+    facts.write_text(facts.read_text().replace('"b"', '"c"'))
+    groups = group_runs(find_runs([tmp_path]))
+    assert [group.seeds for group in groups] == [1, 1]
+    assert all(group.label.startswith("demo_set=") for group in groups)
+
+
 def test_compare_draws_and_writes_its_numbers(tmp_path: Path, capsys) -> None:
     make_run(tmp_path / "a0", [1.0, 2.0])
     assert main(["compare", str(tmp_path / "a0"), "--out", str(tmp_path / "out" / "curves.svg")]) == 0

@@ -73,6 +73,18 @@ def test_the_report_holds_what_was_measured_and_its_page_stands_alone(tmp_path: 
     assert "left out: take_0001" in said and verdict(found) in said
 
 
+def test_a_short_take_is_left_out_and_episodes_of_one_bag_are_filmed_each(tmp_path: Path, capsys) -> None:
+    make_run(tmp_path / "run")
+    write_take(tmp_path / "takes", "a")
+    write_take(tmp_path / "takes", "b", bag="a")
+    write_take(tmp_path / "takes", "cut", rows=7)
+    assert trust(tmp_path) == 0
+    found = json.loads((tmp_path / "run" / "trust" / "trust.json").read_text())
+    assert (found["steps"], len(found["takes"])) == (6, 2)
+    assert found["left_out"] == ["left out: cut has 7 rows, 11 are needed"]
+    assert (tmp_path / "run" / "trust" / "index.html").read_text().count("<img") == 2
+
+
 def test_a_model_without_joint_head_says_so_by_name(tmp_path: Path, capsys) -> None:
     make_run(tmp_path / "run")
     write_take(tmp_path / "takes", "take_0002")
@@ -91,8 +103,8 @@ def test_a_model_without_joint_head_says_so_by_name(tmp_path: Path, capsys) -> N
         (lambda folder: None, [], "no run at"),
         (lambda folder: make_run(folder / "run", checkpoint=False), [], "has no checkpoint yet"),
         (
-            lambda folder: write_take(folder / "takes", "short", rows=5),
-            [],
+            lambda folder: write_take(folder / "few", "short", rows=5),
+            ["--episodes", "{folder}/few"],
             "short has 5 rows, but 5 are seen and 1 foretold: give longer takes",
         ),
         (

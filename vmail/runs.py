@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,10 @@ def group_runs(runs: Sequence[RunFolder]) -> list[Group]:
             raise ValueError(f"{curve.run} has no evaluation yet; let `vmail train` run a little longer")
     if len({curve.score for curve in curves}) > 1:
         raise ValueError("these runs are judged by different scores: compare runs of one kind of task")
+    counts = {(plain["demos"], plain["demo_set"]) for plain in settings.values()}
+    if len(counts) == len({count for count, _ in counts}):  # how many they are tells them apart
+        for plain in settings.values():
+            del plain["demo_set"]
     # A setting that one version of vmail has and another has not cannot be compared.
     common = set.intersection(*(set(plain) for plain in settings.values())) - set(NEUTRAL)
     differing = sorted(name for name in common if len({str(plain[name]) for plain in settings.values()}) > 1)
@@ -100,14 +105,20 @@ def group_runs(runs: Sequence[RunFolder]) -> list[Group]:
 
 
 def _settings(run: RunFolder) -> dict[str, Any]:
-    """Dotted settings, and how many demonstrations the run had."""
+    """Dotted settings, how many demonstrations the run had, and which, told by a few letters of a digest."""
     plain = run.settings()
     sections = {
         name: section for name, section in plain.items() if isinstance(section, dict) and name != "task_options"
     }
     flat = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-    options = plain.get("task_options") or {}
-    return flat | {"task": plain["task"], "task_options": options, "demos": len(run.facts()["demos"])}
+    facts = run.facts()
+    which = "".join(sorted(facts.get("demo_actions") or facts["demos"]))  # the first runs noted names alone
+    return flat | {
+        "task": plain["task"],
+        "task_options": plain.get("task_options") or {},
+        "demos": len(facts["demos"]),
+        "demo_set": hashlib.sha256(which.encode()).hexdigest()[:6],
+    }
 
 
 def _pool(label: str, curves: list[Curve]) -> Group:

@@ -62,6 +62,9 @@ def trust_report(
     takes, remarks = held_out(load_episodes(episodes), folder.facts(), config, action_size, joint_count)
     takes = [at_size(take, config.model.image_size) for take in takes]
     steps = _steps(takes, steps)
+    short = [take for take in takes if len(take) < CONTEXT + steps]
+    remarks += [f"left out: {demo_name(take)} has {len(take)} rows, {CONTEXT + steps} are needed" for take in short]
+    takes = [take for take in takes if len(take) >= CONTEXT + steps]
     learner = VMAIL(config, action_size, joint_count)
     folder.load_networks(learner)
     model = learner.deployed[0]
@@ -108,12 +111,12 @@ def _measure(model: WorldModel, takes: Sequence[Episode], steps: int) -> dict[st
 
 
 def _steps(takes: Sequence[Episode], asked: int | None) -> int:
-    """How far ahead to measure: as asked, or up to STEPS with as many starts in the shortest take."""
-    shortest = min(takes, key=len)
-    steps = min(STEPS, (len(shortest) - CONTEXT + 1) // 2) if asked is None else asked
-    if steps < 1 or len(shortest) < CONTEXT + steps:
+    """How far ahead to measure: as asked, or up to STEPS with as many starts in a take of middling length."""
+    longest, middling = max(takes, key=len), sorted(takes, key=len)[len(takes) // 2]
+    steps = min(STEPS, (len(middling) - CONTEXT + 1) // 2) if asked is None else asked
+    if steps < 1 or len(longest) < CONTEXT + steps:
         raise ValueError(
-            f"{demo_name(shortest)} has {len(shortest)} rows, but {CONTEXT} are seen and {max(1, steps)} foretold: "
+            f"{demo_name(longest)} has {len(longest)} rows, but {CONTEXT} are seen and {max(1, steps)} foretold: "
             "give longer takes" + ("" if asked is None else ", or fewer --steps")
         )
     return steps
@@ -145,7 +148,9 @@ def _why_no_joints(model: WorldModel, takes: Sequence[Episode]) -> str:
 def _films(model: WorldModel, takes: Sequence[Episode], steps: int) -> dict[str, np.ndarray]:
     """Strips of the first takes by name, each from the middle of the frames that enough others follow."""
     shown = [step for step in FILMED_STEPS if step <= steps]
-    return {
-        demo_name(take): film_strip(model, take, (CONTEXT - 1 + len(take) - 1 - steps) // 2, shown)
-        for take in takes[:FILMED_TAKES]
-    }
+    films: dict[str, np.ndarray] = {}
+    for take in takes[:FILMED_TAKES]:
+        same = sum(name.startswith(demo_name(take)) for name in films)  # episodes of one bag
+        name = f"{demo_name(take)} ({same + 1})" if same else demo_name(take)
+        films[name] = film_strip(model, take, (CONTEXT - 1 + len(take) - 1 - steps) // 2, shown)
+    return films

@@ -31,6 +31,7 @@ def register(commands: Any) -> None:
     scoring.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a training run")
     scoring.add_argument("--episodes", type=int, default=10, metavar="N", help="starts [10]")
     scoring.add_argument("--kick", default="none", choices=("none", "valve", "claw", "both"), help="disturb [none]")
+    scoring.add_argument("--seed", type=int, metavar="N", help="of the first start [200000: none that learning knows]")
     scoring.add_argument("--out", type=Path, metavar="DIR", help="folder for scores and video [RUN/evaluation]")
     scoring.set_defaults(run=evaluate)
     listing = commands.add_parser("runs", help="list training runs: how far each came, and its scores")
@@ -51,7 +52,7 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
     """`["train.seed=1", ...]` to values as YAML reads them.
 
     Raises:
-        ValueError: a word of another form.
+        ValueError: a word of another form, or a value that is not YAML.
     """
     import yaml
 
@@ -60,7 +61,10 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
         name, separator, value = word.partition("=")
         if not separator or not name:
             raise ValueError(f"--set {word!r}: write NAME=VALUE, for example train.seed=1")
-        settings[name] = yaml.safe_load(value)
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {word!r}: the value is not YAML ({error})") from error
     return settings
 
 
@@ -83,7 +87,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from vmail.train import evaluate_run
 
     out = arguments.out or arguments.run_folder / "evaluation"
-    result = evaluate_run(arguments.run_folder, arguments.episodes, out, arguments.kick)
+    seed = {} if arguments.seed is None else {"seed": arguments.seed}
+    result = evaluate_run(arguments.run_folder, arguments.episodes, out, arguments.kick, **seed)
     from vmail_core.learners.scores import in_words
 
     scores, mean = result["scores"], result["summary"]

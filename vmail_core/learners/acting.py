@@ -61,14 +61,17 @@ class PracticeNoise:
     that. D tells such moments from the expert's well, so there the noise may grow (`policy.lost_exploration`).
     """
 
-    def __init__(self, config: PolicyConfig, discriminator: Discriminator, rng: np.random.Generator) -> None:
-        """Take `exploration` and `lost_exploration` of the config, D as it is, and the generator to draw from."""
+    def __init__(self, config: PolicyConfig, discriminator: Discriminator | None, rng: np.random.Generator) -> None:
+        """Take `exploration` and `lost_exploration` of the config, and the generator to draw from.
+
+        `discriminator` is None as long as D has learned nothing and has nothing to say.
+        """
         self._config, self._discriminator, self._rng = config, discriminator, rng
 
     def std(self, feature: torch.Tensor, action: torch.Tensor) -> float:
         """For feature (1, F) and the action (1, A) that the policy chose."""
         std, lost = self._config.exploration, self._config.lost_exploration
-        if lost:
+        if lost and self._discriminator is not None:
             unlike = torch.sigmoid(-self._discriminator(feature, action)).item()  # 1 - D
             std += lost * unlike**4
         return std

@@ -6,6 +6,7 @@ Where paper and published code differ, the choice is a field here: reward, boots
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
@@ -16,32 +17,58 @@ import yaml
 PRESETS = Path(__file__).parent.parent / "configs"
 
 
+def within(default: Any, least: float = 0.0, most: float = math.inf, above: bool = False) -> Any:
+    """A field with this default that lies between `least` and `most`; with `above`, not on `least` itself."""
+    return dataclasses.field(default=default, metadata={"range": (least, most, above)})
+
+
+class Section:
+    """Settings of one part; those outside their range are refused."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError that names the setting."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, allowed = getattr(self, field.name), field.metadata.get("range")
+            if allowed is None or value is None:
+                continue
+            least, most, above = allowed
+            if not least <= value <= most or (above and value == least):
+                text = f"above {least:g}" if above else f"at least {least:g}"
+                text += f" and at most {most:g}" if most < math.inf else ""
+                raise ValueError(f"{type(self).__name__.lower()}.{field.name} cannot be {value}: it is {text}")
+
+
 @dataclasses.dataclass(frozen=True)
-class Model:
+class Model(Section):
     """The world model (Eq. 7)."""
 
     vision: Literal["dreamer", "patch"] = "dreamer"
     image_size: int = 64
-    depth: int = 32
-    deter: int = 200
-    stoch: int = 30
-    hidden: int = 200
-    classes: int | None = None  # of each of `stoch` categorical variables (DreamerV2 has 32 of 32); None: Gaussians
-    min_std: float = 0.1
+    depth: int = within(32, 1)
+    deter: int = within(200, 1)
+    stoch: int = within(30, 1)
+    hidden: int = within(200, 1)
+    classes: int | None = within(
+        None, 2
+    )  # of each of `stoch` categorical variables (DreamerV2 has 32 of 32); None: Gaussians
+    min_std: float = within(0.1)
     norm: bool = False
-    free_nats: float = 3.0
-    kl_scale: float = 1.0
-    kl_balance: float | None = None  # share of the KL's gradient that trains the prior; None: plain KL
-    pixel_scale: float = 1.0  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
-    joint_scale: float = 0.0  # weight of reconstructing joint angles too; 1 is a unit-variance Gaussian
+    free_nats: float = within(3.0)
+    kl_scale: float = within(1.0)
+    kl_balance: float | None = within(
+        None, 0.0, 1.0
+    )  # share of the KL's gradient that trains the prior; None: plain KL
+    pixel_scale: float = within(1.0)  # weight of the summed squared pixel error; 1 is a unit-variance Gaussian
+    joint_scale: float = within(0.0)  # weight of reconstructing joint angles too; 1 is a unit-variance Gaussian
     proprioception: bool = False  # joint angles are observed beside pictures, also when acting
-    decode_fraction: float = 1.0  # of a batch's frames that are reconstructed at each update, chosen at random
-    learning_rate: float = 6e-4
+    decode_fraction: float = within(
+        1.0, 0.0, 1.0, above=True
+    )  # of a batch's frames that are reconstructed at each update, chosen at random
+    learning_rate: float = within(6e-4, above=True)
 
     def __post_init__(self) -> None:
         """Refuse weights that contradict what is observed."""
-        if self.joint_scale < 0.0:
-            raise ValueError(f"model.joint_scale is the weight of an error and cannot be {self.joint_scale}")
+        super().__post_init__()
         if self.proprioception and not self.joint_scale:
             raise ValueError(
                 "model.proprioception makes joint angles an observation, and Eq. 7 reconstructs what is observed: set "
@@ -50,49 +77,53 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Discriminator:
+class Discriminator(Section):
     """The discriminator (Eq. 6)."""
 
-    units: int = 400
-    layers: int = 2
+    units: int = within(400, 1)
+    layers: int = within(2)
     norm: bool = False
-    learning_rate: float = 8e-5
+    learning_rate: float = within(8e-5, above=True)
     penalty: Literal["none", "parameters", "input"] = "parameters"
-    penalty_weight: float = 1.0
-    input_noise: float = 0.0  # std of noise on actions seen by D
+    penalty_weight: float = within(1.0)
+    input_noise: float = within(0.0)  # std of noise on actions seen by D
 
 
 @dataclasses.dataclass(frozen=True)
-class Policy:
+class Policy(Section):
     """Actor and critic (Eq. 8)."""
 
-    units: int = 400
-    actor_layers: int = 4
-    critic_layers: int = 3
+    units: int = within(400, 1)
+    actor_layers: int = within(4)
+    critic_layers: int = within(3)
     norm: bool = False
-    init_std: float = 5.0
-    min_std: float = 1e-4
-    learning_rate: float = 8e-5
-    horizon: int = 15
-    discount: float = 0.99
-    trace: float = 0.95  # lambda
+    init_std: float = within(5.0, above=True)
+    min_std: float = within(1e-4)
+    learning_rate: float = within(8e-5, above=True)
+    horizon: int = within(15, 1)
+    discount: float = within(0.99, 0.0, 1.0)
+    trace: float = within(0.95, 0.0, 1.0)  # lambda
+    returns: Literal["first", "all"] = "all"  # to raise: those of where imagination starts (Eq. 8), or of all its steps
     reward: Literal["log_d", "d", "logit"] = "log_d"
     bootstrap: bool = True
-    imagine_from: int | None = None  # start states per update; None: every posterior state
-    imitation: float = 1.0  # weight of Eq. 8; 0 leaves cloning on latents, a control
-    entropy: float = 0.0  # weight of the policy's entropy (GAIL), which also keeps actions off their limits
-    cloning: float = 0.0  # weight of the cloning term on expert latents
-    cloning_noise: float = 0.0  # std of noise on the latents that are cloned from, in standard deviations of each
-    warm_start: int = 0  # updates of cloning alone before Eq. 6 and Eq. 8 begin
-    ramp: int = 0  # updates after that over which Eq. 8's weight grows to `imitation`: D and critic come first
+    imagine_from: int | None = within(None, 1)  # start states per update; None: every belief but a chunk's last
+    imitation: float = within(1.0)  # weight of Eq. 8; 0 leaves cloning on latents, a control
+    entropy: float = within(0.0)  # weight of the policy's entropy (GAIL), which also keeps actions off their limits
+    cloning: float = within(0.0)  # weight of the cloning term on expert latents
+    cloning_noise: float = within(
+        0.0
+    )  # std of noise on the latents that are cloned from, in standard deviations of each
+    warm_start: int = within(0)  # updates of cloning alone before Eq. 6 and Eq. 8 begin
+    ramp: int = within(0)  # updates after that over which Eq. 8's weight grows to `imitation`: D and critic come first
     normalise: bool = False  # divide Eq. 8's returns by their range (DreamerV3): `imitation` then suits any task
-    self_imitation: float = 0.0  # weight of copying own practice where it went better than expected (by D)
-    self_imitation_temperature: float = 0.5  # of the advantage, in standard deviations
-    exploration: float = 0.3  # std of noise added to actions in practice
-    lost_exploration: float = 0.0  # more of it where D is sure that the expert never is: this std times (1 - D)^4
+    self_imitation: float = within(0.0)  # weight of copying own practice where it went better than expected (by D)
+    self_imitation_temperature: float = within(0.5, above=True)  # of the advantage, in standard deviations
+    exploration: float = within(0.3)  # std of noise added to actions in practice
+    lost_exploration: float = within(0.0)  # more of it where D is sure that the expert never is: this times (1 - D)^4
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        super().__post_init__()
         if self.self_imitation and not self.bootstrap:
             raise ValueError(
                 "policy.self_imitation weighs practice by the critic, which policy.bootstrap=false leaves untrained: "
@@ -101,39 +132,33 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class Train(Section):
     """The loop of Algorithm 1."""
 
-    batch: int = 128
-    length: int = 50
-    demo_fraction: float | None = None  # of each batch; None: uniform over all episodes
-    from_start: float = 0.0  # share of chunks that begin where their episode does; the others begin anywhere
-    pretrain_updates: int = 100
-    updates: int = 100_000
-    updates_per_episode: int = 100
-    prefill_episodes: int = 0  # of the untrained policy, before the first update
-    workers: int = 0  # processes that collect practice while the learner learns; 0: it collects in between, itself
-    capacity: int | None = None  # rows of practice kept
-    gradient_clip: float = 100.0
-    average: float = 0.0  # decay of the running mean of weights that is scored and deployed; 0: the last weights
-    cooldown: float = 0.0  # last share of the run over which all learning rates fall to zero
-    minutes: float | None = None  # stop after this much wall time, whichever comes first
-    checkpoint_minutes: float = 5.0
-    eval_every: int = 1000
-    eval_episodes: int = 10
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"  # of products, but for recurrences
-    seed: int = 0
+    batch: int = within(128, 1)
+    length: int = within(50, 2)
+    demo_fraction: float | None = within(None, 0.0, 1.0)  # of each batch; None: uniform over all episodes
+    expert_batch: int = within(0)  # chunks of demonstrations for D alone (Alg. 1, line 15); 0: it takes the batch's
+    from_start: float = within(0.0, 0.0, 1.0)  # of chunks that begin where their episode does
+    pretrain_updates: int = within(100)
+    updates: int = within(100_000, 1)
+    updates_per_episode: int = within(100, 1)
+    prefill_episodes: int = within(0)  # of the untrained policy, before the first update
+    workers: int = within(0)  # processes that practise while the learner learns; 0: it does, in between
+    capacity: int | None = within(None, 1)  # rows of practice kept
+    gradient_clip: float = within(100.0, above=True)
+    average: float = within(0.0, 0.0, 1.0)  # decay of the running mean of weights that is deployed; 0: the last
+    cooldown: float = within(0.0, 0.0, 1.0)  # last share of the run over which all learning rates fall to zero
+    minutes: float | None = within(None, above=True)  # of practice and learning, if they end before the updates do
+    checkpoint_minutes: float = within(5.0)
+    eval_every: int = within(1000, 1)
+    eval_episodes: int = within(10, 1)
+    precision: Literal["float32", "bfloat16", "auto"] = (
+        "float32"  # of products, but in most recurrences; on a GPU, float32 is TF32
+    )
+    seed: int = within(0)
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
-    threads: int | None = None  # of the processor; None: torch's own choice
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if not 0.0 <= self.cooldown <= 1.0:
-            raise ValueError(f"train.cooldown is a share of the run, 0 to 1, and cannot be {self.cooldown}")
-        if self.minutes is not None and self.minutes <= 0.0:
-            raise ValueError(f"train.minutes cannot be {self.minutes}: leave it out for a run without a time limit")
-        if self.updates < 1:
-            raise ValueError(f"train.updates cannot be {self.updates}: a run makes at least one")
+    threads: int | None = within(None, 1)  # of the processor; None: torch's own choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +171,11 @@ class Config:
     discriminator: Discriminator = dataclasses.field(default_factory=Discriminator)
     policy: Policy = dataclasses.field(default_factory=Policy)
     train: Train = dataclasses.field(default_factory=Train)
+
+    def __post_init__(self) -> None:
+        """Refuse what would be set twice."""
+        if "image_size" in self.task_options:
+            raise ValueError("task_options.image_size: the pictures' size is model.image_size")
 
 
 def load_config(preset: str | Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -161,12 +191,17 @@ def load_config(preset: str | Path, overrides: dict[str, Any] | None = None) -> 
     if not path.is_file():
         known = sorted(p.relative_to(PRESETS).with_suffix("").as_posix() for p in PRESETS.rglob("*.yaml"))
         raise FileNotFoundError(f"no preset {str(preset)!r}; known presets: {', '.join(known)}")
-    plain = yaml.safe_load(path.read_text()) or {}
+    try:
+        plain = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
     for dotted, value in (overrides or {}).items():
         node = plain
         *sections, leaf = dotted.split(".")
         for section in sections:
-            node = node.setdefault(section, {})
+            node = node.setdefault(section, {}) if isinstance(node, dict) else node
+        if not isinstance(node, dict):
+            raise ValueError(f"unknown setting {dotted}: {dotted.rpartition('.')[0]} has no settings of its own")
         node[leaf] = value
     return config_from_dict(plain)
 
@@ -178,6 +213,8 @@ def config_from_dict(plain: dict[str, Any]) -> Config:
 
 def _build(cls: type, plain: dict[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(cls)
+    if not isinstance(plain, dict):
+        raise ValueError(f"{where.rstrip('.') or 'the preset'} cannot be {plain!r}: it has settings of its own")
     unknown = set(plain) - set(hints)
     if unknown:
         raise ValueError(f"unknown setting {where}{sorted(unknown)[0]}; known: {', '.join(where + h for h in hints)}")
@@ -196,8 +233,11 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     for option in options:
         if typing.get_origin(option) is Literal and value in typing.get_args(option):
             return value
-        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+        if option is float and not isinstance(value, bool):
+            try:
+                return float(value)  # YAML takes 1e-4 for a word
+            except (TypeError, ValueError):
+                continue
         if isinstance(option, type) and type(value) is option:
             return value
         if typing.get_origin(option) is dict and isinstance(value, dict):

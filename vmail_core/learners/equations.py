@@ -144,7 +144,8 @@ def eq8_policy_return(
         trace: lambda; 1 is Eq. 8 to the letter, less trades bias for variance.
 
     Returns:
-        Returns (H, N) from every imagined step on, differentiable through model and discriminator.
+        Returns (H, N) from every imagined step on, differentiable through model and discriminator. Those in row 0, of
+        K = H steps, are Eq. 8's; later rows, of fewer steps each, are for the critic and for `policy.returns=all`.
     """
     if value is None:
         value, trace = torch.zeros_like(torch.cat([reward, reward[:1]])), 1.0

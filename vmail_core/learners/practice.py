@@ -47,7 +47,7 @@ class Inline:
     def collect(self, index: int) -> Episode:
         """Roll the policy out now."""
         learner = self._learner
-        noise = PracticeNoise(learner.config.policy, learner.discriminator, self._rng)
+        noise = PracticeNoise(learner.config.policy, learner.judge, self._rng)
         policy = FilteringPolicy(learner.model, learner.actor, noise)
         episode = practise(policy, learner.config, self._env, index)
         with writing(self._folder.path):

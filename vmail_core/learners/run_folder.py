@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,7 @@ class RunFolder:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""
         if self._writer is None:
-            self._writer = SummaryWriter(str(self.path))
+            self._writer = SummaryWriter(str(self.path), purge_step=step)
         with writing(self.path), (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"update": step, **values}) + "\n")
         for name, value in values.items():
@@ -156,6 +157,8 @@ class RunFolder:
             for index, weights in (begun or {}).items():
                 (new / f"{ACTING}{index:06d}.safetensors").write_bytes(weights)
             (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
+            for path in [*new.iterdir(), new]:
+                sync(path)  # a rename may reach the disk before what it names
         replaced = self.path / "checkpoint.old"
         shutil.rmtree(replaced, ignore_errors=True)
         if old.exists():
@@ -190,28 +193,40 @@ class RunFolder:
             ValueError: the checkpoint does not fit the config, or is damaged.
         """
         folder = self._whole_checkpoint()
+        with reading(folder):
+            networks = load_file(folder / "networks.safetensors")
         try:
-            learner.load_state_dict(load_file(folder / "networks.safetensors"))
-        except (RuntimeError, OSError) as error:
+            learner.load_state_dict(networks)
+        except RuntimeError as error:
             raise ValueError(f"{folder}/networks.safetensors does not fit the run's config: {error}") from error
 
     def state(self) -> dict[str, Any]:
-        """What the last checkpoint says of the run's progress. Raises FileNotFoundError: there is none yet."""
-        return json.loads((self._whole_checkpoint() / "state.json").read_text())
+        """What the last checkpoint says of the run's progress.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint yet.
+            ValueError: it is damaged.
+        """
+        folder = self._whole_checkpoint()
+        with reading(folder):
+            return json.loads((folder / "state.json").read_text())
 
     def action_size(self) -> int:
-        """How many actions the last checkpoint's networks take. Raises FileNotFoundError: there is none yet."""
-        with safe_open(self._whole_checkpoint() / "networks.safetensors", "pt") as networks:
-            inputs, model = networks.get_slice("model.rssm.embed_in.weight").get_shape()[1], self.config().model
-            return inputs - model.stoch * (model.classes or 1)
+        """How many actions the last checkpoint's networks take; raises as `state` does."""
+        inputs, model = self._shapes()["model.rssm.embed_in.weight"][1], self.config().model
+        return inputs - model.stoch * (model.classes or 1)
 
     def joint_count(self) -> int:
-        """How many joint angles they tell, 0 where none. Raises FileNotFoundError: there is no checkpoint yet."""
-        with safe_open(self._whole_checkpoint() / "networks.safetensors", "pt") as networks:
-            heads = [
-                name for name in networks.keys() if name.startswith("model.joint_head.") and name.endswith(".bias")
-            ]
-            return networks.get_slice(max(heads)).get_shape()[0] if heads else 0
+        """How many joint angles they tell, 0 where none; raises as `state` does."""
+        shapes = self._shapes()
+        heads = [name for name in shapes if name.startswith("model.joint_head.") and name.endswith(".bias")]
+        return shapes[max(heads)][0] if heads else 0
+
+    def _shapes(self) -> dict[str, list[int]]:
+        """Of the last checkpoint's networks, by name."""
+        folder = self._whole_checkpoint()
+        with reading(folder), safe_open(folder / "networks.safetensors", "pt") as networks:
+            return {name: networks.get_slice(name).get_shape() for name in networks.keys()}
 
     def _whole_checkpoint(self) -> Path:
         folder = self.checkpoint()
@@ -222,7 +237,8 @@ class RunFolder:
     def load_checkpoint(self, learner: VMAIL, rng: np.random.Generator) -> dict[str, Any]:
         """Restore everything that `save_checkpoint` wrote; returns its `state`."""
         self.load_networks(learner)
-        tensors = load_file(self._whole_checkpoint() / "optimisers.safetensors")
+        with reading(self._whole_checkpoint()):
+            tensors = load_file(self._whole_checkpoint() / "optimisers.safetensors")
         restore_random_states(learner.device, tensors)
         restore_optimisers(learner, tensors)
         state = self.state()
@@ -243,6 +259,26 @@ def writing(run: Path) -> Iterator[None]:
             f"cannot write to {run}: {reason}; make room, then start the same command again: the run goes on from its "
             "last checkpoint"
         ) from error
+
+
+@contextlib.contextmanager
+def reading(checkpoint: Path) -> Iterator[None]:
+    """Trouble with a checkpoint's files inside becomes one error that names it and what to do."""
+    try:
+        yield
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{checkpoint} is damaged ({error}): restore it from a copy, or remove it, and `vmail train` begins anew"
+        ) from error
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

@@ -67,7 +67,7 @@ class Trainer:
             demos: the expert's episodes, at any picture size.
             env: where the policy practises and is scored, with pictures of the model's size.
             folder: the run's folder.
-            report: called with progress and metrics about once a second of updates.
+            report: called with progress and metrics after every turn (see `advance`).
             make_env: makes the same environment in another process, for `train.workers`; it can be pickled.
 
         Raises:
@@ -101,8 +101,6 @@ class Trainer:
         workers = self.config.train.workers
         if not workers:
             return Inline(self.learner, self.env, self.folder, self.rng)
-        if workers < 0:
-            raise ValueError(f"train.workers cannot be {workers}: it is a number of processes, or 0")
         if make_env is None:
             raise ValueError(f"train.workers={workers} needs `make_env` for their environments: pass it, or set 0")
         return Workers(self.learner, make_env, self.folder)
@@ -120,10 +118,11 @@ class Trainer:
         if self.folder.config() != self.config:
             raise ValueError(f"{self.folder.path} holds a run with another config; choose another folder or remove it")
         self._check_same_demos(demos)
-        if self.folder.checkpoint() is None:
-            return
-        self.progress = Progress(**self.folder.load_checkpoint(self.learner, self.rng))
-        self.folder.forget_after(self.progress.update)
+        if self.folder.checkpoint() is None:  # killed before its first one: it begins again
+            self.folder.forget_after(-1)
+        else:
+            self.progress = Progress(**self.folder.load_checkpoint(self.learner, self.rng))
+            self.folder.forget_after(self.progress.update)
         practised = list_episodes(self.folder.practice) if self.folder.practice.is_dir() else []
         if len(practised) < self.progress.episodes:
             raise ValueError(
@@ -220,9 +219,10 @@ class Trainer:
             self.learner.scale_learning_rates(self._cooling)
             demo_count = self._demo_count()
             chunks = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
+            expert = self.demos.sample(train.expert_batch, self.rng) if train.expert_batch else None
             try:
                 metrics = self.learner.update(
-                    chunks.image, chunks.action, demo_count, self._imitation_share, chunks.joint_positions
+                    chunks.image, chunks.action, demo_count, self._imitation_share, chunks.joint_positions, expert
                 )
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
@@ -251,7 +251,7 @@ class Trainer:
         return min(max(0.0, since / max(1, policy.ramp)), 1.0)
 
     def _demo_count(self) -> int:
-        """Chunks of a batch that the expert made: the first ones, and all that D's expert side is drawn from."""
+        """Chunks of a batch that the expert made: the first ones."""
         train = self.config.train
         if len(self.practice) == 0:
             return train.batch

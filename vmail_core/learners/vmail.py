@@ -6,7 +6,6 @@ from one batch. The loop around it is in `train.py`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -15,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vmail_core.episodes.replay import Chunks
 from vmail_core.learners import equations as eq
 from vmail_core.learners.acting import new_actor, new_discriminator, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.cuda_graph import Graphs
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.learners.running_mean import RunningMean
-from vmail_core.models import Actor, Critic, Latent, WorldModel, preprocess
+from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
 
 
 class VMAIL(nn.Module):
@@ -42,8 +42,7 @@ class VMAIL(nn.Module):
             ValueError: the config wants joint angles and there are none.
         """
         super().__init__()
-        self.config, self.action_size = config, action_size
-        p = config.policy
+        self.config, p = config, config.policy
         self.model = new_model(config, action_size, joint_count)
         size = self.model.feature_size
         self.discriminator = new_discriminator(config, action_size, size)
@@ -63,6 +62,11 @@ class VMAIL(nn.Module):
             "actor": self._adam(self.actor, p.learning_rate),
             "critic": self._adam(self.critic, p.learning_rate),
         }
+
+    @property
+    def judge(self) -> Discriminator | None:
+        """D, once it has learned something: not in a warm start, and never where cloning is all."""
+        return self.discriminator if self.optimisers["discriminator"].state else None
 
     @property
     def deployed(self) -> tuple[WorldModel, Actor]:
@@ -97,6 +101,7 @@ class VMAIL(nn.Module):
         demo_count: int,
         share: float = 1.0,
         joint_positions: np.ndarray | Tensor | None = None,
+        expert: Chunks | None = None,
     ) -> dict[str, Tensor]:
         """One update from chunks whose first `demo_count` are demonstrations.
 
@@ -106,6 +111,8 @@ class VMAIL(nn.Module):
             demo_count: how many of the B chunks the expert made.
             share: of Eq. 8's weight `policy.imitation`; 0 leaves Eq. 6 and Eq. 8 out, and the policy copies the expert.
             joint_positions: (L, B, J) float32 rad at each image; needed with `model.joint_scale`.
+            expert: more demonstrations, (L, B_E, ...) each, that the model does not learn from: D's expert side (line
+                15) and what is cloned; without them the batch's own demonstrations are.
 
         Returns:
             Named scalars; on a GPU the next update overwrites them.
@@ -113,24 +120,35 @@ class VMAIL(nn.Module):
         Raises:
             FloatingPointError: a gradient is not finite. The networks are spoilt then.
         """
-        pixels, actions = self._on_device(image), self._on_device(action)
-        joints = None
-        if self.config.model.joint_scale and joint_positions is not None:
-            joints = self._on_device(joint_positions)
-        assert (pixels.dtype, actions.dtype) == (torch.uint8, torch.float32), (pixels.dtype, actions.dtype)
+        wants_joints = bool(self.config.model.joint_scale)
+        batch = Chunks(image, action, joint_positions if wants_joints else None)
+        extra = (
+            Chunks(None, None, None)
+            if expert is None
+            else expert._replace(joint_positions=expert.joint_positions if wants_joints else None)
+        )
+        given = [None if part is None else self._on_device(part) for part in (torch.tensor(share), *batch, *extra)]
         behave = bool(share * self.config.policy.imitation)
-        inputs = [pixels, actions, torch.tensor(share, device=self.device), *([] if joints is None else [joints])]
-        learn = functools.partial(self._learn, demo_count, behave)
+
+        def learn(*tensors: Tensor) -> dict[str, Tensor]:
+            left = iter(tensors)
+            now, *parts = (None if part is None else next(left) for part in given)
+            return self._learn(demo_count, behave, cast(Tensor, now), Chunks(*parts[:3]), Chunks(*parts[3:]))
+
+        inputs = [part for part in given if part is not None]
         report = self._graphs(("update", demo_count, behave), learn, inputs) if self._graphs else learn(*inputs)
         self._check_gradients(report)
         return report
 
-    def _learn(
-        self, demo_count: int, behave: bool, image: Tensor, action: Tensor, share: Tensor, joints: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def _learn(self, demo_count: int, behave: bool, share: Tensor, batch: Chunks, extra: Chunks) -> dict[str, Tensor]:
         """`update` on the device: the shapes are the same each time, and nothing waits for a result."""
-        beliefs, report = self.learn_model(preprocess(image), action, joints)
-        expert = (beliefs.feature[:-1, :demo_count].flatten(0, 1), action[1:, :demo_count].flatten(0, 1))
+        action = batch.action
+        assert (batch.image.dtype, action.dtype) == (torch.uint8, torch.float32), (batch.image.dtype, action.dtype)
+        beliefs, report = self.learn_model(preprocess(batch.image), action, batch.joint_positions)
+        if extra.image is None:
+            expert = expert_pairs(beliefs.feature[:, :demo_count], action[:, :demo_count])
+        else:
+            expert = expert_pairs(self.infer(extra).feature, extra.action)
         if not behave:
             report |= self._clone(expert)
         else:
@@ -175,6 +193,13 @@ class VMAIL(nn.Module):
         report = self._learn_discriminator(expert, agent)
         report |= self._learn_policy(features, actions, surprisal, expert, practice, share)
         return {name: value.detach() for name, value in report.items()}
+
+    @torch.no_grad()
+    def infer(self, chunks: Chunks) -> Latent:
+        """Line 16: beliefs (L, B, ...) of chunks on the device that the model does not learn from."""
+        with self._autocast():
+            embed = self.model.embed(preprocess(chunks.image), chunks.joint_positions)
+            return self.model.rssm.observe(embed, chunks.action)[0]
 
     def _starts(self, beliefs: Latent) -> Latent:
         """Every belief but the last of each chunk, or a random `imagine_from` of them."""
@@ -235,7 +260,8 @@ class VMAIL(nn.Module):
             value = self.critic(features) if config.bootstrap else None
             returns, report = eq.eq8_policy_return(reward, value, config.discount, config.trace)
         scale = self.return_range(returns.detach()) if config.normalise else 1.0
-        loss = -share * config.imitation * returns.mean() / scale
+        objective = (returns[0] if config.returns == "first" else returns).mean()
+        loss = -share * config.imitation * objective / scale
         if surprisal is not None:
             report["entropy"] = surprisal.mean()
             loss = loss - config.entropy * report["entropy"]
@@ -290,6 +316,11 @@ def wants_bfloat16(precision: str, device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def expert_pairs(feature: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+    """Beliefs (L, B, F), and actions (L, B, A) that led to them, to beliefs and what the expert did there, (N, ...)."""
+    return feature[:-1].flatten(0, 1), action[1:].flatten(0, 1)
 
 
 @contextmanager

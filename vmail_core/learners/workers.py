@@ -40,6 +40,7 @@ from vmail_core.models import Actor, Discriminator, WorldModel
 ATTEMPTS = 3
 # A worker that has finished finds its next episode waiting, so a single one has two as well.
 LEAST_AHEAD = 2
+JUDGE = "discriminator"
 
 MakeEnv = Callable[[], VisualEnv]
 
@@ -77,7 +78,7 @@ class Workers:
             RuntimeError: it failed time after time; the message says how and what to do.
         """
         learner = self._learner
-        acting = _acting(learner.model, learner.actor, learner.discriminator)
+        acting = _acting(learner.model, learner.actor, learner.judge)
         newest = save({name: part.contiguous() for name, part in acting.state_dict().items()})
         for later in range(index, index + self._ahead + 1):
             if later not in self._begun:
@@ -197,11 +198,12 @@ def _work(pipe: Connection, config: Config, make_env: MakeEnv, staging: Path) ->
         model = new_model(config, env.action_size, env.joint_count)
         actor = new_actor(config, env.action_size, model.feature_size)
         discriminator = new_discriminator(config, env.action_size, model.feature_size)
-        networks = _acting(model, actor, discriminator)
         while True:
-            networks.load_state_dict(load(weights))
+            state = load(weights)
+            judge = discriminator if any(name.startswith(JUDGE) for name in state) else None
+            _acting(model, actor, judge).load_state_dict(state)
             rng = np.random.default_rng([config.train.seed, index])
-            policy = FilteringPolicy(model, actor, PracticeNoise(config.policy, discriminator, rng))
+            policy = FilteringPolicy(model, actor, PracticeNoise(config.policy, judge, rng))
             _collect(policy, config, env, index, rng, staging)
             pipe.send(None)
             index, weights = pipe.recv()
@@ -221,9 +223,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _acting(model: WorldModel, actor: Actor, discriminator: Discriminator) -> nn.ModuleDict:
-    """The networks that act in practice, whose weights go to the workers."""
-    return nn.ModuleDict({"model": model, "actor": actor, "discriminator": discriminator})
+def _acting(model: WorldModel, actor: Actor, judge: Discriminator | None) -> nn.ModuleDict:
+    """The networks that act in practice, whose weights go to the workers; see `PracticeNoise` for the judge."""
+    acting: dict[str, nn.Module] = {"model": model, "actor": actor}
+    return nn.ModuleDict(acting if judge is None else acting | {JUDGE: judge})
 
 
 def _collect(

@@ -2,9 +2,9 @@
 
 Autograd would record some thirty small operations a step, and add up the gradient of every weight step by step. Here a
 chunk is one operation for autograd, what does not depend on the steps behind is computed for all steps at once, and a
-weight's gradient is one matrix product over them. Products here are in float32 whatever the precision of others:
-errors of a recurrence add up. The plain loops that these stand for are `RSSM.filter_step` and `RSSM.remember` with
-`RSSM.prior`; tests hold the two together.
+weight's gradient is one matrix product over them. Products here are in float32 (TF32 on a GPU) whatever the precision
+of others: errors of a recurrence add up. The plain loops that these stand for are `RSSM.filter_step` and
+`RSSM.remember` with `RSSM.prior`; tests hold the two together.
 
 Notation: h memory (D), s sample (Z), e the memory's input after its activation (H), r, u, n the GRU's reset gate,
 update gate and candidate (D each), q the hidden layer behind mean and std (H) after its activation.

@@ -61,10 +61,6 @@ class WorldModel(nn.Module):
             raise ValueError("this model's belief is drawn from joint positions too: give them with every picture")
         return self.joint_encoder(seen, joints)
 
-    def decode(self, feature: Tensor) -> Tensor:
-        """Features (L, B, F) to image means (L, B, 3, S, S)."""
-        return self.decoder(feature.flatten(0, 1)).unflatten(0, feature.shape[:2])
-
     @torch.no_grad()
     def filter_image(
         self, previous: Latent, action: Tensor, image: Tensor, joints: Tensor | None = None, sample: bool = False

@@ -35,6 +35,12 @@ def test_without_exploration_there_is_no_noise():
     assert not noise_where(-100.0, exploration=0.0, lost_exploration=0.0)(FEATURE, ACTION).any()
 
 
+@torch.no_grad()
+def test_a_d_that_knows_nothing_yet_is_not_asked():
+    config = Policy(exploration=0.2, lost_exploration=0.3)
+    assert PracticeNoise(config, None, np.random.default_rng(0)).std(FEATURE, ACTION) == 0.2
+
+
 def test_practice_strays_and_deployment_does_not():
     config = load_config("debug")
     model = new_model(config, ACTION_SIZE, 0)

@@ -72,3 +72,41 @@ def test_options_of_the_task_are_free():
     assert config.task_options == {"look": "classic"}
     with pytest.raises(ValueError, match="task_options"):
         config_from_dict({"task_options": "classic"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("train.eval_every", 0),
+        ("train.updates_per_episode", 0),
+        ("train.demo_fraction", 2.0),
+        ("train.length", 1),
+        ("train.seed", -1),
+        ("policy.init_std", 0.0),
+        ("policy.horizon", 0),
+        ("policy.imagine_from", 0),
+        ("policy.discount", float("nan")),
+        ("model.learning_rate", -1e-4),
+    ],
+)
+def test_a_value_out_of_its_range_is_named(setting, value):
+    with pytest.raises(ValueError, match=f"{setting} cannot be {value}: it is "):
+        load_config("debug", {setting: value})
+
+
+def test_a_learning_rate_may_be_written_as_people_write_it():
+    assert load_config("debug", {"model.learning_rate": "1e-4"}).model.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("setting", ["train", "model.depth.x", "task_options.image_size"])
+def test_a_setting_in_the_wrong_place_is_named(setting):
+    with pytest.raises(ValueError, match=setting.rpartition(".")[0] or setting):
+        load_config("debug", {setting: 5})
+
+
+@pytest.mark.parametrize("text", ["model:\n", "model: [1\n"])
+def test_a_preset_that_is_none_is_named(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"model cannot be None|mine\.yaml is not YAML"):
+        load_config(path)

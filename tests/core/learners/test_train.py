@@ -65,6 +65,35 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, average):
     assert torch.equal(parameters(whole), parameters(second))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, workers):
+    config = load_config("debug", {"train.workers": workers, "train.checkpoint_minutes": 1000.0})
+    whole = Trainer(config, demos(), Dot(), tmp_path / "whole", make_env=Dot)
+    whole.run()
+    killed = Trainer(config, demos(), Dot(), tmp_path / "parts", make_env=Dot)
+    while killed.progress.episodes < 2:
+        killed.advance()
+    killed.collector.close()
+    again = Trainer(config, demos(), Dot(), tmp_path / "parts", make_env=Dot)
+    assert again.progress.update == 0
+    again.run()
+    assert torch.equal(parameters(whole), parameters(again))
+    written = [[row["update"] for row in RunFolder(tmp_path / name).metrics()] for name in ("whole", "parts")]
+    assert written[0] == written[1]
+
+
+def test_a_checkpoint_that_is_damaged_is_named(tmp_path, config):
+    Trainer(config, demos(), Dot(), tmp_path).run()
+    networks = tmp_path / "checkpoint" / "networks.safetensors"
+    networks.write_bytes(networks.read_bytes()[: networks.stat().st_size // 2])
+    for damaged in (lambda: Trainer(config, demos(), Dot(), tmp_path), RunFolder(tmp_path).action_size):
+        with pytest.raises(ValueError, match=r"checkpoint is damaged .*restore it from a copy"):
+            damaged()
+    (tmp_path / "checkpoint" / "state.json").write_text("{")
+    with pytest.raises(ValueError, match="checkpoint is damaged"):
+        RunFolder(tmp_path).state()
+
+
 def test_evaluations_show_what_the_model_foretells_of_the_same_chunks(tmp_path, monkeypatch):
     shown = {}
     monkeypatch.setattr(train, "write_video", lambda path, frames, rate: shown.update({path.name: np.stack(frames)}))
@@ -236,6 +265,22 @@ def test_the_first_updates_end_where_practice_begins(tmp_path):
     assert turns == [(3, 0), (8, 1), (9, 2)]
 
 
+def test_the_experts_own_batch_is_drawn_from_the_demonstrations(tmp_path, monkeypatch):
+    config = load_config("debug", {"train.expert_batch": 5})
+    trainer, seen = Trainer(config, demos(), Dot(), tmp_path), []
+    whole = trainer.learner.update
+
+    def watch(image, action, demo_count, share, joints, expert):
+        seen.append(expert.action)
+        return whole(image, action, demo_count, share, joints, expert)
+
+    monkeypatch.setattr(trainer.learner, "update", watch)
+    trainer.run()
+    recorded = {row.tobytes() for demo in demos() for row in demo.action}
+    assert trainer.progress.episodes and all(part.shape == (config.train.length, 5, 2) for part in seen)
+    assert all(row.tobytes() in recorded for row in np.concatenate(seen).reshape(-1, 2))
+
+
 def test_demonstrations_may_fill_a_whole_batch_beside_practice(tmp_path):
     config = load_config("debug", {"train.demo_fraction": 0.95})
     trainer = Trainer(config, demos(), Dot(), tmp_path)
@@ -246,7 +291,7 @@ def test_demonstrations_may_fill_a_whole_batch_beside_practice(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train.cooldown": -0.1}, "train.cooldown is a share of the run"),
+        ({"train.cooldown": -0.1}, "train.cooldown cannot be -0.1: it is at least 0 and at most 1"),
         ({"train.minutes": 0.0}, "train.minutes cannot be 0.0"),
         ({"train.updates": 0}, "train.updates cannot be 0"),
         ({"policy.self_imitation": 0.5, "policy.bootstrap": False}, "leaves untrained"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vmail_core.episodes.replay import Chunks
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.config import load_config
 from vmail_core.learners.running_mean import RunningMean
@@ -224,3 +225,38 @@ def test_an_update_in_bfloat16_learns_as_one_in_float32_does():
         losses[precision] = [float(learner.update(*batch(seed), demo_count=2)["model_loss"]) for seed in range(3)]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
     assert losses["bfloat16"] != losses["float32"]
+
+
+def test_d_sees_the_experts_own_batch_and_the_model_does_not(monkeypatch):
+    learners, sizes = [], []
+    for expert in (None, Chunks(*batch(seed=5), None)):
+        torch.manual_seed(0)
+        learner = VMAIL(load_config("debug"), action_size=2)
+        monkeypatch.setattr(
+            learner, "_learn_discriminator", lambda pairs, agent, of=learner: sizes.append(len(pairs[0])) or {}
+        )
+        torch.manual_seed(1)
+        learner.update(*batch(), demo_count=1, expert=expert)
+        learners.append(learner)
+    assert sizes == [5 * 1, 5 * 4], "pairs of one demonstration in the batch, and of four beside it"
+    assert torch.equal(*(weights(learner.model) for learner in learners))
+
+
+def test_the_first_returns_are_those_of_eq_8():
+    settings = {"policy.cloning": 0.0, "policy.self_imitation": 0.0, "policy.trace": 1.0}
+    losses = {}
+    for which in ("first", "all"):
+        torch.manual_seed(0)
+        learner = VMAIL(load_config("debug", settings | {"policy.returns": which}), action_size=2)
+        report = learner.update(*batch(), demo_count=2)
+        losses[which] = float(report["actor_loss"])
+    assert losses["first"] == pytest.approx(-float(report["imagined_return"]), rel=1e-5)
+    assert abs(losses["all"] - losses["first"]) > 1e-3
+
+
+def test_d_judges_practice_only_once_it_has_learned(learner):
+    assert learner.judge is None
+    learner.update(*batch(), demo_count=2, share=0.0)
+    assert learner.judge is None, "nobody has taught it in the warm start"
+    learner.update(*batch(), demo_count=2)
+    assert learner.judge is learner.discriminator

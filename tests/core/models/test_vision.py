@@ -11,7 +11,7 @@ def test_an_image_comes_back_in_its_own_size(vision, size):
     pixels = preprocess(torch.zeros(3, 2, size, size, 3, dtype=torch.uint8))
     embed = model.embed(pixels)
     beliefs, _ = model.rssm.observe(embed, torch.zeros(3, 2, 2))
-    assert model.decode(beliefs.feature).shape == pixels.shape
+    assert model.decoder(beliefs.feature.flatten(0, 1)).shape == pixels.flatten(0, 1).shape
 
 
 def test_the_paper_s_embedding_of_64_pixels_has_1024_numbers():
