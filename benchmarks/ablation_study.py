@@ -27,7 +27,7 @@ from vmail_core.episodes import load_episodes
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.evaluate import TEST_SEED, evaluate
 from vmail_core.learners.run_folder import RunFolder
-from vmail_core.provenance import git_commit, machine
+from vmail_core.provenance import machine
 from vmail_sim.visual import VisualTask
 
 BASE = "base"
@@ -125,6 +125,7 @@ def train_variant(task: Task, config: Config, folder: Path) -> dict[str, Any] | 
         "updates": result.progress.update,
         "env_steps": result.progress.env_steps,
         "config": dataclasses.asdict(config),
+        "commit": run.facts()["commit"],
     }
 
 
@@ -167,9 +168,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file of the results [results/ablations_TASK.json]")
     arguments = parser.parse_args()
     task, out = TASKS[arguments.task], arguments.out or ROOT / "results" / f"ablations_{arguments.task}.json"
-    commit = git_commit()  # of the code that runs: it may have moved on when a training ends
-    facts = {"preset": task.preset, "updates": task.updates, "starts": task.starts}
+    facts = {"preset": task.preset, "updates": task.updates, "starts": task.starts, "first_seed": TEST_SEED}
     study = StudyFile(out, {"task": arguments.task, **facts}, write_table)
+    study.require(facts)
     for seed in arguments.seeds:
         for variant in arguments.variants:
             config = config_of(task, variant, seed, arguments.threads)
@@ -182,7 +183,7 @@ def main() -> int:
             made = train_variant(task, config, arguments.work / arguments.task / f"{variant}-{seed}")
             if made is None:
                 return 130
-            study.add({"variant": variant, "seed": seed, **made, "commit": commit, "machine": machine()})
+            study.add({"variant": variant, "seed": seed, "machine": machine(), **made})
     print(out.with_suffix(".md").read_text())
     return 0
 

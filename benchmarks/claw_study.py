@@ -87,6 +87,7 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
         "env_steps": progress.env_steps,
         "evaluations": evaluations(RunFolder(path)).values.tolist(),
         "config": dataclasses.asdict(config),
+        "commit": RunFolder(path).facts()["commit"],  # which began it, perhaps long ago
     }
 
 
@@ -160,11 +161,12 @@ def main() -> int:
         import_takes(list_takes(arguments.takes), episodes, load_robot("dclaw"), Console())
     demos, starts = load_episodes(episodes), {"first_seed": TEST_SEED, "count": STARTS, "kick": KICK}
     results = StudyFile(arguments.out, {"task": TASK, "starts": starts, "controls": {}}, write_tables)
+    results.require({"starts": starts})
     if not results.read()["controls"]:
         print("controls", flush=True)
         measured = controls()
         results.change(lambda study: study.update(controls=measured))
-    commit = git_commit()  # of the code that runs: it may have moved on when a training ends
+    commit = git_commit()
     for count in arguments.counts:
         for seed in arguments.seeds:
             for method in arguments.methods:
@@ -181,7 +183,7 @@ def main() -> int:
                     made = train_latent(method, demos[:count], seed, arguments)
                 if made is None:
                     return 130
-                results.add({**key, **made, "preset": arguments.preset, "commit": commit, "machine": machine()})
+                results.add({**key, "preset": arguments.preset, "commit": commit, "machine": machine(), **made})
     print(results.path.with_suffix(".md").read_text())
     return 0
 

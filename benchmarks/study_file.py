@@ -25,6 +25,13 @@ class StudyFile:
             return {**self._empty, "runs": []}
         return json.loads(self.path.read_text())
 
+    def require(self, facts: dict[str, Any]) -> None:
+        """Raise ValueError unless the study, if there is one, was made with these facts: others do not compare."""
+        study = self.read()
+        for name, value in facts.items():
+            if study.get(name) != value:
+                raise ValueError(f"{self.path} was made with {name}={study.get(name)}, not {value}: move it away first")
+
     def find(self, key: dict[str, Any]) -> dict[str, Any] | None:
         """A run with these values, if there is one."""
         return next((run for run in self.read()["runs"] if all(run.get(k) == v for k, v in key.items())), None)

@@ -132,7 +132,8 @@ def main() -> int:
     config, expert = folder.config(), expert_score(demos, SCORE)
     if expert is None:
         raise ValueError(f"{arguments.demos}: not all demonstrations tell their return")
-    study, commit = StudyFile(arguments.out, {"expert": expert}, render), git_commit()
+    study, commit = StudyFile(arguments.out, {"expert": expert, "first_seed": TEST_SEED}, render), git_commit()
+    study.require({"first_seed": TEST_SEED})
     for seed in arguments.seeds:
         if not study.find({"method": "pixel_cloning", "seed": seed}):
             print(f"pixel cloning, seed {seed}", flush=True)
