@@ -6,7 +6,7 @@
     policy.onnx         deter, stoch                                     -> action float32 (1, A), tanh of the mean
     decoder.onnx        deter, stoch                                     -> image uint8 (1, S, S, 3)
     discriminator.onnx  deter, stoch, action                             -> logit float32 (1, 1)
-    manifest.json       sizes, robot spec, control rate, SHA-256 of every file, training run
+    manifest.json       sizes, robot, control rate, SHA-256 of every file, training run
     certificate.json    parity of the graphs against torch over recorded episodes
 
 A bundle is written whole or not at all and never changes afterwards. Reading one checks every hash; there
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from vmail_core.episodes.staging import new_folder
-from vmail_core.robot import RobotSpec
+from vmail_core.robot import RobotInterface
 
 FORMAT = "vmail-bundle"
 FORMAT_VERSION = 1
@@ -88,7 +88,7 @@ class Bundle:
 
     path: Path
     sizes: Sizes
-    robot: RobotSpec
+    robot: RobotInterface
     training: dict[str, Any]
     certificate: dict[str, Any]
     digest: str
@@ -97,15 +97,15 @@ class Bundle:
         """Path of one graph, by name with or without ".onnx"."""
         return self.path / f"{name.removesuffix('.onnx')}.onnx"
 
-    def require_robot(self, robot: RobotSpec) -> None:
-        """Raise BundleError unless the bundle was trained for exactly this robot spec."""
+    def require_robot(self, robot: RobotInterface) -> None:
+        """Raise BundleError unless a policy meets the same in this robot as in the one that the bundle was trained for."""
         if robot.digest() == self.robot.digest():
             return
-        ours, theirs = robot.to_dict(), self.robot.to_dict()
-        fields = ", ".join(key for key in ours if ours[key] != theirs[key])
+        ours, theirs = robot.interface(), self.robot.interface()
+        fields = ", ".join(key for key in ours if ours[key] != theirs[key] and key != "name")
         raise BundleError(
             f"{self.path / MANIFEST}: made for robot {self.robot.name!r}, which differs from this robot {robot.name!r}"
-            f" in {fields}; use a bundle trained for this robot, or the robot spec that the bundle was trained with"
+            f" in {fields}; use a bundle trained for this robot, or a robot file with the same values there"
         )
 
 
@@ -126,12 +126,12 @@ def load_bundle(path: str | Path) -> Bundle:
     if certificate.get("passed") is not True:
         raise BundleError(f"{folder / CERTIFICATE}: the parity certificate did not pass; {_EXPORT_AGAIN}")
     try:
-        robot = RobotSpec.from_dict(manifest["robot"])
+        robot = RobotInterface.from_interface(manifest["robot"])
         sizes = Sizes(**manifest["sizes"])
     except (TypeError, ValueError) as error:
         raise BundleError(f"{folder / MANIFEST}: {error}; {_EXPORT_AGAIN}") from error
-    if robot.digest() != manifest["robot_digest"] or robot.action_size != sizes.action:
-        raise BundleError(f"{folder / MANIFEST}: robot spec, its digest and the action size disagree; {_EXPORT_AGAIN}")
+    if robot.action_size != sizes.action:
+        raise BundleError(f"{folder / MANIFEST}: robot and action size disagree; {_EXPORT_AGAIN}")
     if sizes.joints not in (0, len(robot.joint_names)):
         raise BundleError(
             f"{folder / MANIFEST}: the policy takes {sizes.joints} joint positions, robot {robot.name!r} has "
@@ -169,8 +169,7 @@ def seal(draft: Bundle) -> Bundle:
         "format_version": FORMAT_VERSION_JOINTS if draft.sizes.joints else FORMAT_VERSION,
         "sizes": draft.sizes.to_dict(),
         "control_rate_hz": draft.robot.control_rate_hz,
-        "robot": draft.robot.to_dict(),
-        "robot_digest": draft.robot.digest(),
+        "robot": draft.robot.interface(),
         "training": draft.training,
         "files": {name: _describe(draft.path / name) for name in names},
     }
@@ -192,7 +191,6 @@ def _check_header(path: Path, manifest: dict[str, Any]) -> None:
         "sizes": dict,
         "control_rate_hz": float,
         "robot": dict,
-        "robot_digest": str,
         "training": dict,
         "files": dict,
         "digest": str,

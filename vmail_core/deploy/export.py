@@ -22,7 +22,7 @@ from vmail_core.episodes.frames import at_size
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.models import Actor, Discriminator, WorldModel
-from vmail_core.robot import RobotSpec, load_robot
+from vmail_core.robot import RobotInterface, load_robot
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -32,7 +32,7 @@ def export_bundle(
     out: str | Path,
     episodes: str | Path | Sequence[Episode] | None = None,
     *,
-    robot: RobotSpec | None = None,
+    robot: RobotInterface | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Export the last checkpoint of a run folder.
@@ -76,7 +76,7 @@ def write_bundle(
     discriminator: Discriminator,
     *,
     out: str | Path,
-    robot: RobotSpec,
+    robot: RobotInterface,
     episodes: Sequence[Episode],
     training: dict[str, Any],
     overwrite: bool = False,

@@ -102,12 +102,12 @@ def _import_bag(
 
 
 def _check_robot(bag: Bag, robot: RobotSpec, report: SourceReport) -> None:
-    recorded = bag.info.get("robot")
-    if recorded and recorded != robot.name:
+    recorded, digest = bag.info.get("robot"), bag.info.get("interface_digest")
+    if recorded and recorded != robot.name and digest != robot.digest():
         raise BagError(f"{bag.path} was recorded with robot {recorded}, not {robot.name}; give --robot {recorded}")
-    if bag.info.get("robot_digest", robot.digest()) != robot.digest():
+    if digest is not None and digest != robot.digest():
         # Bags hold angles, not actions: the import normalises with the spec as it is now.
-        report.notes.append(f"the spec of robot {robot.name} has changed since this was recorded")
+        report.notes.append(f"joints, limits or rates of robot {robot.name} have changed since this was recorded")
 
 
 def _check_copy(bag: Bag, earlier: list[SourceReport]) -> None:
@@ -164,7 +164,7 @@ def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
         "bag": bag.path.name,
         "bag_sha256": bag.sha256,
         "robot": robot.name,
-        "robot_digest": robot.digest(),
+        "interface_digest": robot.digest(),
         "task": bag.info.get("task", "") if task is None else task,
         **{key: bag.info[key] for key in noted if key in bag.info},
     }

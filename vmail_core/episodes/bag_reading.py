@@ -66,7 +66,7 @@ class Bag:
     Attributes:
         path: the bag's folder or storage file.
         sha256: of the storage files' bytes.
-        info: what the recorder noted: task, operator, robot, robot_digest, vmail_version, simulator_version.
+        info: what the recorder noted: task, operator, robot, interface_digest, vmail_version, simulator_version.
     """
 
     def __init__(self, path: str | Path, robot: RobotSpec) -> None:

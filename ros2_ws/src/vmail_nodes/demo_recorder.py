@@ -189,7 +189,7 @@ class DemoRecorder(ManagedNode):
             "task": self._task,
             "operator": self._operator,
             "robot": self._robot.name,
-            "robot_digest": self._robot.digest(),
+            "interface_digest": self._robot.digest(),
             "vmail_version": _version("vmail"),
         }
         if self._inputs.seen(self._names[TWIN]):

@@ -96,6 +96,11 @@ def test_another_robot_is_refused_and_the_difference_named(bundle_folder, robot)
         bundle.require_robot(slower)
 
 
+def test_a_hand_that_only_its_servos_tell_apart_is_accepted(bundle_folder, robot):
+    changes = {"name": "left", "servo_ids": tuple(range(9)), "zero_rad": robot.zero_rad + 0.1, "max_current_ma": 300.0}
+    load_bundle(bundle_folder).require_robot(dataclasses.replace(robot, **changes))
+
+
 def test_a_bundle_whose_certificate_failed_is_refused(copy):
     draft = dataclasses.replace(load_bundle(copy), certificate={"passed": False})
     with pytest.raises(BundleError, match="certificate"):

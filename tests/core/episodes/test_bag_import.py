@@ -15,7 +15,7 @@ from vmail_core.episodes.bag_import import BagError, import_bags
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, REQUEST, SENT
 from vmail_core.robot import RobotSpec
 
-NOTES = {"task": "dclaw_valve3_ccw", "operator": "Ada", "robot": "dclaw", "robot_digest": ROBOT.digest()}
+NOTES = {"task": "dclaw_valve3_ccw", "operator": "Ada", "robot": "dclaw", "interface_digest": ROBOT.digest()}
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
@@ -37,7 +37,7 @@ def test_a_take_becomes_an_episode(tmp_path, storage, namespace):
     assert provenance["start_ns"] == frame_stamps[0]
     assert provenance["radians_turned"] == pytest.approx(20 * 0.2)
     assert len(provenance["valve_angle"]) == 21
-    assert provenance["robot_digest"] == ROBOT.digest()
+    assert provenance["interface_digest"] == ROBOT.digest()
     assert (provenance["task"], provenance["operator"]) == ("dclaw_valve3_ccw", "Ada")
     assert len(provenance["bag_sha256"]) == 64
 
@@ -112,12 +112,11 @@ def test_parts_that_are_too_short_are_rejected(tmp_path):
 
 
 def other_robot() -> RobotSpec:
-    plain = ROBOT.to_dict()
-    return RobotSpec.from_dict(plain | {"name": "other", "joint_names": [f"J{i}" for i in range(9)]})
+    return dataclasses.replace(ROBOT, name="other", joint_names=tuple(f"J{i}" for i in range(9)))
 
 
 def changed_robot() -> RobotSpec:
-    return RobotSpec.from_dict(ROBOT.to_dict() | {"max_temperature_c": 60.0})
+    return dataclasses.replace(ROBOT, max_joint_speed=1.0)
 
 
 def broken(tmp_path, kind: str):
@@ -198,7 +197,7 @@ def test_good_bags_are_imported_beside_an_unusable_one(tmp_path):
 def test_a_changed_spec_is_noted_and_does_no_harm(tmp_path):
     bag = write_bag(tmp_path / "bag", make_take(ticks=8), notes=NOTES)
     report = import_bags([bag], tmp_path / "out", changed_robot())
-    assert report.sources[0].notes == ["the spec of robot dclaw has changed since this was recorded"]
+    assert report.sources[0].notes == ["joints, limits or rates of robot dclaw have changed since this was recorded"]
     with pytest.raises(BagError, match="recorded with robot dclaw, not other"):
         import_bags([bag], tmp_path / "other", other_robot())
 

@@ -9,7 +9,7 @@ from vmail_core.episodes import load_episodes
 from vmail_core.episodes.bag_import import import_bags
 from vmail_core.episodes.bag_recover import BagError, recover_bag
 
-NOTES = {"task": "dclaw_valve3_ccw", "operator": "Ada", "robot": "dclaw", "robot_digest": ROBOT.digest()}
+NOTES = {"task": "dclaw_valve3_ccw", "operator": "Ada", "robot": "dclaw", "interface_digest": ROBOT.digest()}
 
 
 def contents(bag) -> list[tuple[str, int, bytes]]:
