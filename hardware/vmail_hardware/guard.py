@@ -9,20 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 from vmail_core.robot import RobotSpec
+from vmail_hardware.guard_limits import Limits
 from vmail_hardware.guard_types import Command, Decision, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
 
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
 _IMPOSSIBLE_ANGLE_RAD = 4.0 * np.pi  # servos turn once in position mode, and a joint's zero lies within that turn
-_REACH_TOLERANCE_RAD = 1e-9  # below this a clip is rounding, not a limit
 
 
 class Guard:
     """Decides what is written to the servos.
 
     A good command is turned into goals once, when it comes, as the simulator does: `spec.limit_step` from the
-    present position. Between commands nothing is written while all is well. When something is wrong it holds a
+    present position, and then as `Limits` says. Between commands nothing is written while all is well. When something is wrong it holds a
     pose: the last goals when the commander is at fault, the present position when the robot is. The pose held is
     never farther from the present position than one control period's travel, so a claw that somebody pushes
     gives way instead of fighting.
@@ -42,12 +42,13 @@ class Guard:
         """Start in a hold, without a command.
 
         Args:
-            spec: limits of joints, speed, current and temperature.
+            spec: limits of joints, speed, acceleration, current and temperature, and how the fingers are built.
             command_timeout_s: a command older than this (by its stamp) is not obeyed, and the last one obeyed ends.
                 The default is three control periods at 10 Hz and some.
             state_timeout_s: joint states older than this count as a silent bus.
             future_tolerance_s: how far ahead of `now` a stamp may lie, for clocks that differ a little.
-            over_current_s: how long a current must stay above the limit; contact gives short peaks.
+            over_current_s: how long a current must stay above the limit, and over how long it is smoothed to slow a
+                joint down before that; contact gives short peaks.
             temperature_hysteresis_c: how far below the limit a servo must cool before motion goes on.
         """
         self._spec = spec
@@ -56,6 +57,10 @@ class Guard:
         self._future_tolerance = future_tolerance_s
         self._over_current_s = over_current_s
         self._cool_enough_c = spec.max_temperature_c - temperature_hysteresis_c
+        self._limits = Limits(spec)
+        self._load_ma = np.zeros(spec.action_size)
+        self._load_time = -np.inf
+        self._temperature = dict.fromkeys(spec.servo_ids, -np.inf)
         self._hot: dict[int, float] = {}
         self._errors: dict[int, str] = {}
         self._current_high_since = np.full(spec.action_size, np.nan)
@@ -95,6 +100,7 @@ class Guard:
             self._latch(Reason.SERVO_WATCHDOG, f"{name} heard nothing for too long; switch torque on again")
         elif torque_on and not health.torque_enabled:
             self._latch(Reason.TORQUE_LOST, f"{name} lost its torque; check its power, then switch torque on again")
+        self._temperature[health.servo_id] = health.temperature_c
         if health.temperature_c > self._spec.max_temperature_c:
             self._hot[health.servo_id] = health.temperature_c
         elif health.servo_id in self._hot:
@@ -134,18 +140,11 @@ class Guard:
     # A good command ----------------------------------------------------------------------------------------
 
     def _obey(self, command: Command, state: JointState) -> Decision:
-        desired = np.asarray(command.positions, np.float64)
-        goals = self._spec.limit_step(desired, state.position)
+        desired, hottest = np.asarray(command.positions, np.float64), max(self._temperature.values())
+        goals, reason, detail = self._limits.apply(desired, state, self._load_ma, hottest)
         self._accepted_stamp = command.stamp
         self._pose = goals.copy()
         self._stopped_for_robot = False
-        reason, detail = Reason.OK, "command obeyed"
-        inside = np.clip(desired, self._spec.lower, self._spec.upper)
-        outside = np.flatnonzero(np.abs(inside - desired) > _REACH_TOLERANCE_RAD)
-        if outside.size:
-            reason, detail = Reason.JOINT_LIMIT, f"clipped to the limits of {self._names(outside)}"
-        elif np.any(np.abs(goals - desired) > _REACH_TOLERANCE_RAD):
-            reason, detail = Reason.SPEED_LIMIT, "clipped to one control period's travel"
         return self._decide(goals, reason, detail, fresh=True)
 
     def _refusal(self, command: Command, now: float) -> tuple[Reason, str] | None:
@@ -215,7 +214,7 @@ class Guard:
 
     def _state_trouble(self, state: JointState, now: float) -> tuple[Reason, str] | None:
         size = self._spec.action_size
-        for values in (state.position, state.current_ma):
+        for values in (state.position, state.velocity, state.current_ma):
             if np.shape(values) != (size,) or not np.all(np.isfinite(values)):
                 return Reason.STATE_MISSING, f"joint state is not {size} finite numbers"
         impossible = np.flatnonzero(np.abs(state.position) > _IMPOSSIBLE_ANGLE_RAD)
@@ -230,6 +229,8 @@ class Guard:
         if state.alerts and self._latched is None:
             ids = ", ".join(str(servo_id) for servo_id in state.alerts)
             self._latch(Reason.HARDWARE_ERROR, f"hardware alert of servo {ids}")
+        share = np.clip((state.time - self._load_time) / self._over_current_s, 0.0, 1.0)
+        self._load_ma, self._load_time = self._load_ma + share * (state.current_ma - self._load_ma), state.time
         high = np.abs(state.current_ma) > self._spec.max_current_ma
         since = np.where(np.isnan(self._current_high_since), state.time, self._current_high_since)
         self._current_high_since = np.where(high, since, np.nan)

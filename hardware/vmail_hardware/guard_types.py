@@ -14,6 +14,10 @@ class Reason(enum.StrEnum):
     OK = "ok"
     JOINT_LIMIT = "joint_limit"
     SPEED_LIMIT = "speed_limit"
+    ACCELERATION_LIMIT = "acceleration_limit"
+    SLOWED_BY_LOAD = "slowed_by_load"
+    SLOWED_BY_HEAT = "slowed_by_heat"
+    SELF_COLLISION = "self_collision"
     NO_COMMAND_YET = "no_command_yet"
     COMMAND_TOO_OLD = "command_too_old"
     COMMAND_NOT_FINITE = "command_not_finite"
@@ -31,7 +35,7 @@ class Reason(enum.StrEnum):
 
     @property
     def holds(self) -> bool:
-        """Whether the robot stands still for it. Not so for ok, for the two that only clip, and for a late arrival."""
+        """Whether the robot stands still for it. Not so for ok, for limits that only clip, and for a late arrival."""
         return self not in _MOVING
 
     @property
@@ -40,7 +44,18 @@ class Reason(enum.StrEnum):
         return self in _LATCHED
 
 
-_MOVING = frozenset({Reason.OK, Reason.JOINT_LIMIT, Reason.SPEED_LIMIT, Reason.COMMAND_OUT_OF_ORDER})
+_MOVING = frozenset(
+    {
+        Reason.OK,
+        Reason.JOINT_LIMIT,
+        Reason.SPEED_LIMIT,
+        Reason.ACCELERATION_LIMIT,
+        Reason.SLOWED_BY_LOAD,
+        Reason.SLOWED_BY_HEAT,
+        Reason.SELF_COLLISION,
+        Reason.COMMAND_OUT_OF_ORDER,
+    }
+)
 _LATCHED = frozenset(
     {Reason.OVER_CURRENT, Reason.HARDWARE_ERROR, Reason.SERVO_WATCHDOG, Reason.TORQUE_LOST, Reason.ESTOP}
 )

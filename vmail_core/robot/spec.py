@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from vmail_core.robot.fingers import Fingers, fingers_from
 from vmail_core.robot.interface import FloatArray, RobotInterface, column
 
 
@@ -19,7 +20,10 @@ class RobotSpec(RobotInterface):
         servo_ids: N Dynamixel ids.
         zero_rad: (N,) servo angle at which the joint reads zero.
         direction: (N,) +1 or -1, sign of servo angle against joint angle.
+        max_joint_acceleration: rad/s^2, by which a goal may ask a joint to become faster; slowing down is always allowed.
+        slow_current_ma, slow_temperature_c: of one servo; beyond them the guard slows the joint, or the hand, down.
         max_current_ma, max_temperature_c: of one servo; beyond them the guard holds.
+        fingers: which of them may get into each other's way; None leaves that to whoever commands.
         joint_states_current_scale: `joint_states.effort` is the current in mA times this.
         servo_protocol, servo_baud, servo_models: how servos are spoken to, and the model numbers that they may have.
     """
@@ -27,12 +31,16 @@ class RobotSpec(RobotInterface):
     servo_ids: tuple[int, ...]
     zero_rad: FloatArray
     direction: FloatArray
+    max_joint_acceleration: float
+    slow_current_ma: float
+    slow_temperature_c: float
     max_current_ma: float
     max_temperature_c: float
     joint_states_current_scale: float
     servo_protocol: float
     servo_baud: int
     servo_models: tuple[int, ...]
+    fingers: Fingers | None = None
 
 
 def load_robot(name_or_path: str | Path) -> RobotSpec:
@@ -73,6 +81,9 @@ def _from_yaml(raw: dict[str, Any]) -> RobotSpec:
         zero_rad=of_joints("zero_rad"),
         direction=of_joints("direction"),
         max_joint_speed=float(raw["max_joint_speed"]),
+        max_joint_acceleration=float(raw["max_joint_acceleration"]),
+        slow_current_ma=float(raw["slow_current_ma"]),
+        slow_temperature_c=float(raw["slow_temperature_c"]),
         max_current_ma=float(raw["max_current_ma"]),
         max_temperature_c=float(raw["max_temperature_c"]),
         joint_states_current_scale=float(raw["joint_states_current_scale"]),
@@ -82,8 +93,13 @@ def _from_yaml(raw: dict[str, Any]) -> RobotSpec:
         servo_protocol=float(raw["servo"]["protocol"]),
         servo_baud=int(raw["servo"]["baud"]),
         servo_models=tuple(int(model) for model in raw["servo"]["models"]),
+        fingers=fingers_from(raw["fingers"], tuple(joint["name"] for joint in joints)) if "fingers" in raw else None,
     )
     spec.check()
     if len(set(spec.servo_ids)) != spec.action_size:
         raise ValueError(f"robot {spec.name}: servo ids must be unique")
+    if not 0.0 < spec.slow_current_ma < spec.max_current_ma or not spec.slow_temperature_c < spec.max_temperature_c:
+        raise ValueError(f"robot {spec.name}: slow_current_ma and slow_temperature_c must lie below max_*")
+    if spec.max_joint_acceleration <= 0.0 or spec.max_joint_speed <= 0.0:
+        raise ValueError(f"robot {spec.name}: max_joint_speed and max_joint_acceleration must be above 0")
     return spec
