@@ -21,10 +21,10 @@ _IMPOSSIBLE_ANGLE_RAD = 4.0 * np.pi  # servos turn once in position mode, and a 
 class Guard:
     """Decides what is written to the servos.
 
-    A good command is turned into goals once, when it comes, as the simulator does: `spec.limit_step` from the
-    present position, and then as `Limits` says. Between commands nothing is written while all is well. When something is wrong it holds a
-    pose: the last goals when the commander is at fault, the present position when the robot is. The pose held is
-    never farther from the present position than one control period's travel, so a claw that somebody pushes
+    A good command is turned into goals once, when it comes, as the simulator does, `spec.limit_step` from the present
+    position, and then as `Limits` says. Between commands nothing is written while all is well. When something is wrong
+    it holds a pose: the last goals when the commander is at fault, the present position when the robot is. The pose
+    held is never farther from the present position than one control period's travel, so a claw that somebody pushes
     gives way instead of fighting.
 
     Holds end by themselves with the next good command, except latched ones, which need `reset`.

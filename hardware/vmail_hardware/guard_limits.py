@@ -14,7 +14,7 @@ _SLOWEST_WHEN_HOT = 0.2  # of the speed that was asked for, just below the tempe
 
 
 class Limits:
-    """Limits of joints, speed, acceleration, load, heat and fingers, in this order. Each takes from the motion, none adds."""
+    """Limits of joints, speed, acceleration, load, heat and fingers, in this order; each only takes from the motion."""
 
     def __init__(self, spec: RobotSpec) -> None:
         """Of the robot."""
@@ -64,7 +64,9 @@ class Limits:
     def _relieve(self, goals: np.ndarray, state: JointState, load_ma: np.ndarray) -> np.ndarray:
         """Less way for joints that push, the nearer their current is to the limit; none at the limit."""
         spec, way = self._spec, goals - state.position
-        share = np.clip((spec.max_current_ma - np.abs(load_ma)) / (spec.max_current_ma - spec.slow_current_ma), 0.0, 1.0)
+        share = np.clip(
+            (spec.max_current_ma - np.abs(load_ma)) / (spec.max_current_ma - spec.slow_current_ma), 0.0, 1.0
+        )
         return np.where(way * load_ma > 0.0, state.position + share * way, goals)
 
     def _cool(self, goals: np.ndarray, state: JointState, hottest_c: float) -> np.ndarray:

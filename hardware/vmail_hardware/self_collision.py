@@ -46,7 +46,7 @@ class SelfCollision:
         self._thickness = radius[self._one] + radius[self._other]
 
     def capsules(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the K capsules' middle lines, two arrays (..., K, 3) m in the palm's frame, at angles (..., N) rad."""
+        """Ends of the K capsules' middle lines, two arrays (..., K, 3) m in the palm's frame, at angles (..., N)."""
         positions = np.asarray(positions, np.float64)
         angles = np.concatenate([positions, np.zeros_like(positions[..., :1])], -1)[..., self._column]
         origin, frame = self._base, self._base_frame
@@ -69,7 +69,7 @@ class SelfCollision:
         return np.asarray((gaps - self._thickness).min(-1))
 
     def reach(self, present: np.ndarray, goals: np.ndarray) -> np.ndarray:
-        """The farthest point (N,) on the straight way from `present` to `goals`, both (N,) rad, up to which it is clear.
+        """The farthest point (N,) on the straight way from `present` to `goals`, both (N,) rad, that is clear so far.
 
         Fingers that are too near each other already may do whatever does not bring them nearer.
         """

@@ -98,7 +98,7 @@ class Bundle:
         return self.path / f"{name.removesuffix('.onnx')}.onnx"
 
     def require_robot(self, robot: RobotInterface) -> None:
-        """Raise BundleError unless a policy meets the same in this robot as in the one that the bundle was trained for."""
+        """Raise BundleError unless a policy meets the same in this robot as in the one that it was trained for."""
         if robot.digest() == self.robot.digest():
             return
         ours, theirs = robot.interface(), self.robot.interface()

@@ -101,7 +101,9 @@ class RobotInterface:
         kwargs: dict[str, Any] = {}
         for name, field in fields.items():
             value = plain[name]
-            kwargs[name] = column(value) if field.type == "FloatArray" else tuple(value) if name == "joint_names" else value
+            kwargs[name] = (
+                column(value) if field.type == "FloatArray" else tuple(value) if name == "joint_names" else value
+            )
         made = RobotInterface(**kwargs)
         made.check()
         return made

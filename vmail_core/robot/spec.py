@@ -1,4 +1,4 @@
-"""The robot spec: contract 1. One file describes a robot: what a policy meets of it, and what is particular to one hand."""
+"""The robot spec: contract 1. One file describes a robot: what a policy meets of it, and what is one hand's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RobotSpec(RobotInterface):
         servo_ids: N Dynamixel ids.
         zero_rad: (N,) servo angle at which the joint reads zero.
         direction: (N,) +1 or -1, sign of servo angle against joint angle.
-        max_joint_acceleration: rad/s^2, by which a goal may ask a joint to become faster; slowing down is always allowed.
+        max_joint_acceleration: rad/s^2, by which a goal may ask a joint to become faster; it may always become slower.
         slow_current_ma, slow_temperature_c: of one servo; beyond them the guard slows the joint, or the hand, down.
         max_current_ma, max_temperature_c: of one servo; beyond them the guard holds.
         fingers: which of them may get into each other's way; None leaves that to whoever commands.
