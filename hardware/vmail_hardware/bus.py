@@ -121,6 +121,11 @@ class DynamixelBus:
                 holding,
             )
 
+    def leave(self) -> None:
+        """Close the port and leave torque as it is: for looking at servos that nobody moves."""
+        self._link.disconnect()
+        self._torque_may_be_on = False
+
     @property
     def is_open(self) -> bool:
         """Whether the port is open."""

@@ -20,9 +20,10 @@ from vmail_hardware.control_table import (
     hardware_error_names,
 )
 
+LEAST_FIRMWARE = 38  # the first with a bus watchdog
 REQUIRED_SHUTDOWN = 0x34  # overload, electrical shock, overheating: the factory's setting
 _MAX_LATENCY_MS = 1
-_UDEV_RULE = Path(__file__).parent / "udev" / "99-vmail-dynamixel.rules"
+UDEV_RULE = Path(__file__).parent / "udev" / "99-vmail-dynamixel.rules"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ServoSettings:
 
     servo_id: int
     joint_name: str
+    firmware_version: int
     return_delay_time: int
     drive_mode: int
     operating_mode: int
@@ -87,7 +89,7 @@ def check_latency_timer(port: str, sys_root: Path = Path("/sys")) -> None:
     if latency_ms > _MAX_LATENCY_MS:
         raise BusOpenError(
             f"{port}: the USB latency timer is {latency_ms} ms, which is too slow for 100 Hz. "
-            f"Now: `echo 1 | sudo tee {timer}`. For good: `sudo cp {_UDEV_RULE} /etc/udev/rules.d/`, then plug in again"
+            f"Now: `echo 1 | sudo tee {timer}`. For good: `sudo cp {UDEV_RULE} /etc/udev/rules.d/`, then plug in again"
         )
 
 
@@ -155,6 +157,10 @@ def _problems(spec: RobotSpec, index: int, servo: ServoSettings, model: ServoMod
         found = getattr(servo, name)
         why = f", {found * RETURN_DELAY_UNIT_S * 1e6:.0f} us an answer" if name == "return_delay_time" else ""
         texts.append(f"has {name} ({model[name].address}) = {found}{why}, needs {value}")
+    if servo.firmware_version < LEAST_FIRMWARE:
+        texts.append(
+            f"has firmware {servo.firmware_version}, which knows no bus watchdog; {LEAST_FIRMWARE} does: update it"
+        )
     lowest, highest = goal_range_ticks(spec)[index]
     if lowest < servo.min_position_limit or highest > servo.max_position_limit:
         texts.append(

@@ -239,7 +239,7 @@ class ServoChain:
         return True
 
     def _refresh(self) -> None:
-        self._link.measure(int(self._clock() * 1000.0), self.faults.temperatures_c)
+        self._link.measure(int(self._clock() * 1000.0), self.faults)
 
     def _show_faults(self) -> None:
         if not self.faults.hardware_errors:

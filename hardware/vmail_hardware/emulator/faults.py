@@ -16,6 +16,7 @@ class Faults:
         hardware_errors: servo id to the bits of register 70 that it shows (0x20 overload, 0x04 overheating, ...).
             Bits that the servo's shutdown register names switch its torque off until it is rebooted.
         temperatures_c: servo id to the temperature that it shows; the others show room temperature.
+        voltages_v: servo id to the input voltage that it shows; the others show the model's nominal one.
         reply_delay_s: every answer comes so much later.
         unplugged: the port is gone (hang-up for whoever has it open, no device file) until set to False again.
     """
@@ -25,5 +26,6 @@ class Faults:
     lose_next: int = 0
     hardware_errors: dict[int, int] = dataclasses.field(default_factory=dict)
     temperatures_c: dict[int, int] = dataclasses.field(default_factory=dict)
+    voltages_v: dict[int, float] = dataclasses.field(default_factory=dict)
     reply_delay_s: float = 0.0
     unplugged: bool = False

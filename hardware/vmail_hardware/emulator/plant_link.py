@@ -9,6 +9,7 @@ import numpy as np
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware.control_table import POSITION_MODES, RAD_PER_TICK, RAD_S_PER_UNIT, VOLT_PER_UNIT
+from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.plant import Plant
 from vmail_hardware.emulator.servo import EmulatedServo
 
@@ -30,10 +31,10 @@ class PlantLink:
         self._plant = plant
         self._zero_rad, self._direction = spec.zero_rad, spec.direction
         self._current_unit_ma = servos[0].model.current_unit_ma
-        self._voltage = round(servos[0].model.nominal_voltage_v / VOLT_PER_UNIT)
+        self._nominal_v = servos[0].model.nominal_voltage_v
         self._sent: tuple[bytes, bytes] | None = None
 
-    def measure(self, clock_ms: int, temperatures_c: dict[int, int]) -> None:
+    def measure(self, clock_ms: int, faults: Faults) -> None:
         """Write what the plant does now into the registers 120 to 146."""
         velocities = _whole(self._direction * self._plant.velocities() / RAD_S_PER_UNIT)
         currents = _whole(np.clip(self._direction * self._plant.currents_ma() / self._current_unit_ma, -32768, 32767))
@@ -41,8 +42,9 @@ class PlantLink:
         for servo, position, velocity, current in zip(self._servos, self._ticks(), velocities, currents, strict=True):
             moving = abs(velocity) > servo.get("moving_threshold")
             goal = servo.get("goal_position")
-            temperature = temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C)
-            values = (tick, moving, 0, 0, current, velocity, position, 0, goal, self._voltage, temperature)
+            temperature = faults.temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C)
+            voltage = round(faults.voltages_v.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
+            values = (tick, moving, 0, 0, current, velocity, position, 0, goal, voltage, temperature)
             servo.set_bytes(_MEASURED_ADDRESS, _MEASURED.pack(*values))
 
     def move(self) -> None:

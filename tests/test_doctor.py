@@ -1,0 +1,172 @@
+"""`vmail doctor` on emulated servos, on video files and on this machine: each trouble has its line and its mend."""
+
+from __future__ import annotations
+
+import importlib.util
+import resource
+import subprocess
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmail.cli import main
+from vmail.doctor import devices, machine, ros
+from vmail.doctor.findings import Finding, Level, run
+from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.emulator import EmulatedBus
+
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (extra `hardware`)")
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(scope="module")
+def robot() -> RobotSpec:
+    return load_robot("dclaw")
+
+
+@pytest.fixture
+def bus(robot: RobotSpec, tmp_path: Path) -> Iterator[EmulatedBus]:
+    with EmulatedBus(tmp_path / "bus", robot) as emulated:
+        yield emulated
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy test machine is not a silent servo."""
+    monkeypatch.setattr(devices, "REPLY_TIMEOUT_MS", 200.0)
+    monkeypatch.setattr(devices, "READS", 5)
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in findings}
+
+
+def test_a_sound_bus_is_found_so_and_its_torque_left_alone(bus: EmulatedBus, robot: RobotSpec) -> None:
+    bus.servo(11).set("torque_enable", 1)
+    found = by_name(list(devices.check_servos(str(bus.path), robot)))
+    assert list(found) == ["servos", "servo health", "torque", "bus speed"]
+    assert "9 of dclaw" in found["servos"].detail and "12.0 to 12.0 V" in found["servo health"].detail
+    assert found["torque"].level is Level.WARNING and "servo 11" in found["torque"].detail
+    assert bus.servo(11).get("torque_enable") == 1
+
+
+def test_servos_that_are_not_as_they_should_be_are_named(bus: EmulatedBus, robot: RobotSpec) -> None:
+    bus.servo(20).set("firmware_version", 36)
+    (found,) = devices.check_servos(str(bus.path), robot)
+    assert found.level is Level.FAILURE and "servo 20 (MFJ20) has firmware 36" in found.detail + found.mend
+    bus.servo(20).set("firmware_version", 45)
+    bus.faults.silent_ids = {32}
+    (found,) = devices.check_servos(str(bus.path), robot)
+    assert found.level is Level.FAILURE and "no answer from servo 32 (THJ32)" in found.detail
+    assert "cable" in found.detail + found.mend
+
+
+def test_a_weak_supply_and_hot_servos_are_told(bus: EmulatedBus, robot: RobotSpec) -> None:
+    bus.faults.temperatures_c = {30: 64}
+    assert by_name(list(devices.check_servos(str(bus.path), robot)))["servo health"].level is Level.WARNING
+    bus.faults.voltages_v = {30: 9.7}
+    found = by_name(list(devices.check_servos(str(bus.path), robot)))["supply"]
+    assert found.level is Level.WARNING and "servo 30: 9.7 V; 12 V is nominal" in found.detail and found.mend
+
+
+def test_a_port_that_is_not_there_says_what_to_do(robot: RobotSpec, tmp_path: Path) -> None:
+    (found,) = devices.check_servos(str(tmp_path / "nothing"), robot)
+    assert found.level is Level.FAILURE and "no device" in found.detail and "fake-bus" in found.mend
+
+
+def test_ports_are_looked_at_once_each_and_the_udev_rule_is_missed(
+    bus: EmulatedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ttyUSB0").symlink_to(bus.path)
+    (tmp_path / "dynamixel-A1").symlink_to(bus.path)
+    (tmp_path / "ttyUSB1").write_text("")
+    monkeypatch.setattr(devices, "RULES", (tmp_path / "rules.d",))
+    port, other, rule = devices.check_ports(tmp_path)
+    assert (port.level, port.detail) == (Level.OK, str(tmp_path / "dynamixel-A1"))
+    assert other.level is Level.FAILURE and "ttyUSB1 is not a serial device" in other.detail
+    assert rule.level is Level.WARNING and "sudo cp" in rule.mend and Path(rule.mend.split()[2]).is_file()
+    assert next(iter(devices.check_ports(tmp_path / "empty"))).level is Level.NOTE
+
+
+def film(path: Path, levels: list[int]) -> str:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (64, 48))
+    for level in levels:
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("levels", "level", "detail"),
+    [
+        ([100, 120] * 30, Level.OK, "64 x 48"),
+        ([0] * 60, Level.WARNING, "nothing can be seen"),
+        ([100, 120], Level.FAILURE, "ended"),
+    ],
+)
+def test_a_camera_is_watched(tmp_path: Path, levels: list[int], level: Level, detail: str) -> None:
+    (found,) = devices.check_camera(film(tmp_path / "film.mp4", levels))
+    assert (found.level, detail in found.detail) == (level, True), found
+    assert level is Level.OK or found.mend
+
+
+def test_a_camera_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    (found,) = devices.check_camera(str(tmp_path / "no.mp4"))
+    assert found.level is Level.FAILURE and "no camera" in found.detail and "/dev/video0" in found.mend
+    assert next(iter(devices.check_cameras(tmp_path))).level is Level.NOTE
+
+
+def test_what_is_not_installed_is_told_with_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "rclpy") else there(name))
+    found = by_name(list(machine.check_python()))
+    assert found["python"].level is Level.OK and found["robot"].level is Level.OK
+    assert found["learning"].level is Level.NOTE and "torch not installed" in found["learning"].detail
+    assert "vmail[train]" in found["learning"].mend
+    (without,) = ros.check_ros()
+    assert without.level is Level.NOTE and "vmail[ros]" in without.mend
+
+
+def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fastdds_1").write_text("")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda folder: Usage(1e12, 1e12, 1e8))
+    disk, shared = machine.check_space(tmp_path, tmp_path)
+    assert disk.level is Level.WARNING and "0.1 GB" in disk.detail and disk.mend
+    assert shared.level is Level.FAILURE and "1 files there are of Fast DDS" in shared.detail and "rm " in shared.mend
+
+
+def test_realtime_priority_that_is_not_allowed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (0, 0))
+    (found,) = machine.check_priority()
+    assert found.level is Level.WARNING and "rtprio 99" in found.mend
+
+
+@pytest.mark.parametrize(("code", "level"), [(0, Level.OK), (1, Level.FAILURE)])
+def test_drawing_is_tried_where_it_can_do_no_harm(monkeypatch: pytest.MonkeyPatch, code: int, level: Level) -> None:
+    answer = subprocess.CompletedProcess([], code, "egl\n", "Traceback\nRuntimeError: no headless OpenGL\n")
+    monkeypatch.setattr(machine.subprocess, "run", lambda *args, **kwargs: answer)
+    (found,) = machine.check_rendering()
+    assert found.level is level and ("egl" if code == 0 else "no headless OpenGL") in found.detail
+
+
+def test_a_check_that_fails_itself_does_not_end_the_others() -> None:
+    def broken() -> Iterator[Finding]:
+        yield Finding(Level.OK, "a", "fine")
+        raise OSError("gone")
+
+    assert [finding.level for finding in run("a", broken)] == [Level.OK, Level.FAILURE]
+
+
+def test_the_command_ends_well_where_all_is_well_and_not_where_something_is_broken(
+    bus: EmulatedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--port", str(bus.path), "--camera", film(tmp_path / "film.mp4", [100, 120] * 30)]) == 0
+    said = capsys.readouterr().out
+    assert "a message goes from node to node" in said and "the claw is drawn with" in said
+    assert "FAILURE" not in said and "9 of dclaw" in said and "64 x 48" in said
+    assert main(["doctor", "--port", str(tmp_path / "nothing")]) == 1
+    assert "-> " in capsys.readouterr().out
