@@ -29,6 +29,13 @@ def register(commands: Any) -> None:
     faking.add_argument("--path", type=Path, required=True, help="where the port appears, for example ./servo_bus")
     faking.add_argument("--robot", default="dclaw", help="whose servos: name or YAML file [dclaw]")
     faking.add_argument("--task", help="simulate this task's scene with MuJoCo [joints that follow by themselves]")
+    faking.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE@AFTER+FOR",
+        help="break something, for example silent=32@10+2 or unplug@5; an unknown one names them all",
+    )
     faking.set_defaults(run=fake_bus)
 
 
@@ -69,14 +76,14 @@ def fake_bus(arguments: argparse.Namespace) -> int:
 
     robot = load_robot(arguments.robot)
     if arguments.task is None:
-        run_fake_bus(arguments.path, robot)
+        run_fake_bus(arguments.path, robot, faults=arguments.fault)
         return 0
     from vmail_sim.twin import ClawPlant
 
     plant = ClawPlant(robot, arguments.task)
     plant.start()
     try:
-        run_fake_bus(arguments.path, robot, plant)
+        run_fake_bus(arguments.path, robot, plant, arguments.fault)
     finally:
         plant.stop()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import threading
 import time
@@ -23,6 +24,7 @@ from vmail_hardware.emulator.plant_link import PlantLink
 from vmail_hardware.emulator.servo import EmulatedServo
 
 PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
+_SPIKE_SHARE = 0.02
 SYNC_READ, SYNC_WRITE, FAST_SYNC_READ, BULK_READ, BULK_WRITE = 0x82, 0x83, 0x8A, 0x92, 0x93
 
 
@@ -48,7 +50,8 @@ class ServoChain:
         settings = {"baud_rate": BAUD_RATES.index(spec.servo_baud), "return_delay_time": 0}
         self.servos = [EmulatedServo(model, {"id": servo_id, **settings}) for servo_id in spec.servo_ids]
         self.faults = faults
-        self._link = PlantLink(spec, self.servos, plant)
+        self._link = PlantLink(spec, self.servos, plant, faults)
+        self._random = random.Random(0)
         self._clock = clock
         self._last_heard = clock()
         self._lock = threading.RLock()
@@ -100,10 +103,11 @@ class ServoChain:
             self._link.stop_at_present(self.servos)
 
     def answer_delay(self, answer: bytes) -> float:
-        """Seconds by which servos delay these status packets: their return delays and the fault's delay."""
+        """Seconds by which servos delay these status packets: their return delays and the faults' delays."""
         packets = answer.count(STATUS_START)
         return_delay = max(servo.get("return_delay_time") for servo in self.servos)
-        return self.faults.reply_delay_s + packets * return_delay * RETURN_DELAY_UNIT_S
+        spike = self.faults.reply_spikes_s if self._random.random() < _SPIKE_SHARE else 0.0
+        return self.faults.reply_delay_s + spike + packets * return_delay * RETURN_DELAY_UNIT_S
 
     # Instructions ------------------------------------------------------------------------------------------
 
@@ -233,15 +237,19 @@ class ServoChain:
         return answer
 
     def _loses_one(self) -> bool:
+        if self.faults.lose_share and self._random.random() < self.faults.lose_share:
+            return True
         if self.faults.lose_next <= 0:
             return False
         self.faults.lose_next -= 1
         return True
 
     def _refresh(self) -> None:
-        self._link.measure(int(self._clock() * 1000.0), self.faults)
+        self._link.measure(int(self._clock() * 1000.0))
 
     def _show_faults(self) -> None:
+        if self.faults.stuck_ids != self._link.stuck_ids:
+            self._link.move()
         if not self.faults.hardware_errors:
             return
         for servo in self.servos:

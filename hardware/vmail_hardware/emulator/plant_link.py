@@ -16,6 +16,7 @@ from vmail_hardware.emulator.servo import EmulatedServo
 _MEASURED = struct.Struct("<HBBhhiiiiHB")  # registers 120 to 146: realtime tick up to present temperature
 _MEASURED_ADDRESS = 120
 _ROOM_TEMPERATURE_C = 30
+_STALL_MA, _STALL_RAD = 2300.0, 0.3  # current of a stuck servo, reached so far from its goal (XM430-W210 at 12 V)
 
 
 class PlantLink:
@@ -25,19 +26,22 @@ class PlantLink:
     takes positions only.
     """
 
-    def __init__(self, spec: RobotSpec, servos: list[EmulatedServo], plant: Plant) -> None:
+    def __init__(self, spec: RobotSpec, servos: list[EmulatedServo], plant: Plant, faults: Faults) -> None:
         """Link N servos to the N joints of the plant, in the spec's order."""
         self._servos = servos
         self._plant = plant
+        self._faults = faults
+        self._stuck: dict[int, float] = {}  # servo id to the joint angle (rad) that it does not leave
         self._zero_rad, self._direction = spec.zero_rad, spec.direction
         self._current_unit_ma = servos[0].model.current_unit_ma
         self._nominal_v = servos[0].model.nominal_voltage_v
         self._sent: tuple[bytes, bytes] | None = None
 
-    def measure(self, clock_ms: int, faults: Faults) -> None:
+    def measure(self, clock_ms: int) -> None:
         """Write what the plant does now into the registers 120 to 146."""
+        faults = self._faults
         velocities = _whole(self._direction * self._plant.velocities() / RAD_S_PER_UNIT)
-        currents = _whole(np.clip(self._direction * self._plant.currents_ma() / self._current_unit_ma, -32768, 32767))
+        currents = _whole(np.clip(self._direction * self._currents_ma() / self._current_unit_ma, -32768, 32767))
         tick = clock_ms & 0x7FFF
         for servo, position, velocity, current in zip(self._servos, self._ticks(), velocities, currents, strict=True):
             moving = abs(velocity) > servo.get("moving_threshold")
@@ -49,12 +53,41 @@ class PlantLink:
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
-        ticks = np.array([servo.get("goal_position") for servo in self._servos], np.float64)
         powered = np.array([_holds_position(servo) for servo in self._servos])
-        key = (ticks.tobytes(), powered.tobytes())
+        self._hold_stuck_ones()
+        goals = self._goals_rad()
+        for index, servo in enumerate(self._servos):
+            if servo.servo_id in self._stuck:
+                goals[index], powered[index] = self._stuck[servo.servo_id], True
+        key = (goals.tobytes(), powered.tobytes())
         if key != self._sent:
             self._sent = key
-            self._plant.set_goals((ticks * RAD_PER_TICK - self._zero_rad) * self._direction, powered)
+            self._plant.set_goals(goals, powered)
+
+    @property
+    def stuck_ids(self) -> set[int]:
+        """Servos whose joint does not move."""
+        return set(self._stuck)
+
+    def _hold_stuck_ones(self) -> None:
+        if set(self._stuck) == self._faults.stuck_ids:
+            return
+        present = {servo.servo_id: angle for servo, angle in zip(self._servos, self._plant.positions(), strict=True)}
+        self._stuck = {i: self._stuck.get(i, float(present[i])) for i in self._faults.stuck_ids if i in present}
+
+    def _goals_rad(self) -> np.ndarray:
+        ticks = np.array([servo.get("goal_position") for servo in self._servos], np.float64)
+        return (ticks * RAD_PER_TICK - self._zero_rad) * self._direction
+
+    def _currents_ma(self) -> np.ndarray:
+        """Of the plant; a servo that is stuck pushes by how far it is from its goal."""
+        currents = np.array(self._plant.currents_ma(), np.float64)
+        for index, servo in enumerate(self._servos):
+            if servo.servo_id in self._stuck:
+                missing = self._goals_rad()[index] - self._stuck[servo.servo_id]
+                push = _STALL_MA * np.clip(missing / _STALL_RAD, -1.0, 1.0)
+                currents[index] = push if _holds_position(servo) else 0.0
+        return currents
 
     def stop_at_present(self, servos: Iterable[EmulatedServo]) -> None:
         """Set these servos' goals to where they are now, so that nothing pulls."""

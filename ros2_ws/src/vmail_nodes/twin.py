@@ -4,18 +4,19 @@ Hosts MuJoCo in real time, the emulated servo bus on a pseudo-terminal and a ser
 
 Publishes: `twin/state` (JointState: the claw's joints and, last, the valve) with the stamp of each camera frame.
 Serves: `twin/reset` (Trigger: the next start), `twin/kick` (Trigger: disturb valve and claw).
-Parameters that begin with `fault.` break things while it runs, and `next_seed` chooses the start of the next reset; the
-others are read when it is configured.
+The parameter `faults` breaks things while it runs, and `next_seed` chooses the start of the next reset; the others are
+read when it is configured.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 
 import numpy as np
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from rclpy.service import Service
 from rclpy.timer import Timer
@@ -24,17 +25,19 @@ from std_srvs.srv import Trigger
 
 from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
-from vmail_hardware.emulator import EmulatedBus, Faults
+from vmail_hardware.emulator import EmulatedBus
+from vmail_hardware.emulator.fault_script import FaultScript
 from vmail_nodes import diagnostics
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import joint_state_message
 from vmail_nodes.qos import SENSOR_PUBLISHER
+from vmail_nodes.twin_faults import TWIN_KINDS, BrokenCamera, TwinFaults
 from vmail_sim.dclaw import valve
 from vmail_sim.dclaw.model import VALVE_JOINT
 from vmail_sim.twin import CameraLoop, ClawPlant, Frame
 
-CAMERA_FAULTS = ("none", "stopped", "repeated")
 WATCH_PERIOD_S = 0.2
+FAULT_PERIOD_S = 0.02
 TORQUE_OFF_PATIENCE_S = 3.0
 QUIET_S = 0.5  # longer than the driver's command_timeout_s
 QUIET_PATIENCE_S = 1.5
@@ -47,16 +50,17 @@ class Twin(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("twin", REALTIME_PRIORITY)
-        self._faults = Faults()
-        self._camera_fault = "none"
-        self._declare_faults()
+        self._faults = TwinFaults()
+        self._eye = BrokenCamera(self._faults)
+        self._script, self._script_began = FaultScript([]), 0.0
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.parameter("faults", "", "What breaks, and when, from now on: like 'silent=32@10+2 camera=black@20'.")
         self.parameter("next_seed", -1, "Seed of the start of the next reset; -1 goes on with `seed`.", -1, 2**31 - 2)
         self._diagnostics = diagnostics.Diagnostics(self, hardware_id="simulated")
         self._running = contextlib.ExitStack()  # what `deactivate` has to stop
         self._endpoints: list[Service | Timer] = []
         self._state_publisher = self.create_publisher(JointState, "twin/state", SENSOR_PUBLISHER)
         self._frames: FrameServer | None = None
-        self._repeated: np.ndarray | None = None
         self._episode = 0
 
     def configure(self) -> None:
@@ -106,6 +110,7 @@ class Twin(ManagedNode):
             self.create_service(Trigger, "twin/reset", self._on_reset),
             self.create_service(Trigger, "twin/kick", self._on_kick),
             self.create_timer(WATCH_PERIOD_S, self._report),
+            self.create_timer(FAULT_PERIOD_S, self._break),
         ]
 
     def deactivate(self) -> None:
@@ -132,15 +137,11 @@ class Twin(ManagedNode):
         snapshot = frame.snapshot
         positions = np.append(snapshot.joints, snapshot.valve_angle)
         velocities = np.append(snapshot.velocities, snapshot.valve_velocity)
-        self._state_publisher.publish(
-            joint_state_message(self._state_names, positions, velocities, None, snapshot.stamp_ns)
-        )
-        fault = self._camera_fault
-        if fault != "repeated" or self._repeated is None:
-            self._repeated = frame.image
-        frames = self._frames
-        if fault != "stopped" and frames is not None:
-            frames.publish(snapshot.stamp_ns, self._repeated)
+        stamp_ns = snapshot.stamp_ns + round(1e9 * self._faults.clock_jump_s)
+        self._state_publisher.publish(joint_state_message(self._state_names, positions, velocities, None, stamp_ns))
+        image, frames = self._eye.see(frame.image), self._frames
+        if image is not None and frames is not None:
+            frames.publish(stamp_ns, image)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._await_quiet()
@@ -182,29 +183,21 @@ class Twin(ManagedNode):
             lost_seconds=round(self._plant.lost_seconds, 3),
         )
 
-    def _declare_faults(self) -> None:
-        self.add_on_set_parameters_callback(self._on_parameters)
-        # An empty array has no type of its own in ROS, so these two accept any.
-        any_type = ParameterDescriptor(dynamic_typing=True, description="Ids of servos, an array of integers.")
-        self.declare_parameter("fault.silent_ids", descriptor=any_type)
-        self.declare_parameter("fault.corrupt_ids", descriptor=any_type)
-        self.parameter("fault.unplugged", False, "The servo port is gone.")
-        self.parameter("fault.reply_delay_s", 0.0, "Every answer of a servo comes so much later.", 0.0, 1.0)
-        self.parameter("fault.camera", "none", "none; stopped: no pictures; repeated: one picture with new stamps.")
+    def _break(self) -> None:
+        """Let the faults of the script come and go."""
+        for change in self._script.apply(self._faults, time.monotonic() - self._script_began):
+            self.get_logger().warning(f"fault {change}")
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            name, value = parameter.name, parameter.value
-            if name == "fault.camera":
-                if value not in CAMERA_FAULTS:
-                    return SetParametersResult(successful=False, reason=f"fault.camera is one of {CAMERA_FAULTS}")
-                self._camera_fault = value
-            elif name in ("fault.silent_ids", "fault.corrupt_ids"):
-                if not all(isinstance(servo_id, int) for servo_id in value or ()):
-                    return SetParametersResult(successful=False, reason=f"{name} is an array of servo ids")
-                setattr(self._faults, name.removeprefix("fault."), set(value or ()))
-            elif name.startswith("fault."):
-                setattr(self._faults, name.removeprefix("fault."), value)
+            if parameter.name == "faults":
+                try:
+                    script = FaultScript(parameter.value.split(), TWIN_KINDS)
+                except ValueError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+                self._script.apply(self._faults, math.inf)  # what the last one broke is whole again
+                self._script, self._script_began = script, time.monotonic()
+                self._break()
         return SetParametersResult(successful=True)
 
 
