@@ -319,3 +319,25 @@ def own(terminal: int) -> None:
     import termios
 
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+def test_a_take_that_is_no_good_is_put_aside_with_the_reason(ros: Ros, start_node, output: Path) -> None:
+    start_node(MODULE, {"output": str(output), "quality": "reject"})
+    rig = Rig(ros)  # whose joints never move
+    try:
+        for place in ("take_0001", "take_0001_2"):
+            assert start(ros).name == "take_0001"
+            rig.wait_frames(4)
+            kept, said = call(ros, "stop")
+            assert not kept and "no joint moved" in said and str(output / ".rejected" / place) in said
+            assert (output / ".rejected" / place / "metadata.yaml").is_file() and not (output / "take_0001").exists()
+        assert not call(ros, "discard")[0], "there is nothing left to discard"
+    finally:
+        rig.stop()
+
+
+def test_a_take_that_is_no_good_is_kept_with_a_word_where_that_is_asked_for(ros: Ros, rig: Rig) -> None:
+    take = start(ros)
+    rig.wait_frames(4)
+    kept, said = call(ros, "stop")
+    assert kept and take.is_dir() and "; but " in said and "no joint moved" in said

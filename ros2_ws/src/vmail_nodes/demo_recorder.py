@@ -3,7 +3,8 @@
     python -m vmail_nodes.demo_recorder --ros-args -p output:=demos -p task:=dclaw_valve3_ccw
 
 Messages are stored as they arrived, without decoding them. Services of type std_srvs/Trigger: `~/start` begins a take,
-`~/stop` keeps it, `~/discard` deletes it, also right after it was kept.
+`~/stop` keeps it, `~/discard` deletes it, also right after it was kept. A take that is no good is put aside into
+`.rejected`, with the reason.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from vmail_core.robot import RobotSpec, load_robot
 from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
-from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take
+from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, reject_take
 from vmail_nodes.take_inputs import Inputs
 from vmail_nodes.take_keys import DISCARD, HELP, NEXT, STOP, Keys, open_keys
+from vmail_nodes.take_quality import OFF, REJECT, TakeGate
 
 CAMERA, JOINTS, SENT, TWIN = "camera/image_raw", "joint_states", "joint_commands_sent", "twin/state"
 TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
@@ -45,6 +47,10 @@ TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
 SENSORS = (CAMERA, "camera/camera_info", JOINTS, TWIN)
 FLUSH_S = 0.5
 POLL_S = 0.05
+
+
+class TakeRejected(NodeError):
+    """A take that was recorded whole, and is no good."""
 
 
 class DemoRecorder(ManagedNode):
@@ -88,8 +94,11 @@ class DemoRecorder(ManagedNode):
         if self._keys:
             self._keys.close()
             self._keys = None
-        if self._take:
-            self._stop()
+        try:
+            if self._take:
+                self._stop()
+        except TakeRejected as error:
+            self.get_logger().warning(str(error))
 
     def cleanup(self) -> None:
         """Unsubscribe."""
@@ -107,6 +116,11 @@ class DemoRecorder(ManagedNode):
         self._max_seconds: float = parameter(
             "max_seconds", 0.0, "Seconds after which a take ends; 0: never.", 0.0, 86400.0
         )
+        self._quality: str = parameter(
+            "quality", "warn", "What becomes of a take that is no good: off, warn or reject."
+        )
+        if self._quality not in (OFF, "warn", REJECT):
+            raise NodeError(f"parameter quality is {self._quality!r}: give off, warn or reject")
         self._max_age: float = parameter("max_age", 1.0, "Oldest frame and joint state to start with, s.", 0.1, 60.0)
         self._min_free: int = parameter("min_free_mb", 200, "Free space that a take needs to start, MB.", 0, 10**7)
         try:
@@ -133,8 +147,13 @@ class DemoRecorder(ManagedNode):
         if topic == SENT:
             self._commands += 1
             self._last_command_ns = stamp_ns(data)
-        elif topic == CAMERA and self._is_last_frame(data):
-            self._try(self._stop)
+            self._gate.command()
+        elif topic == JOINTS:
+            self._gate.joints(data)
+        elif topic == CAMERA:
+            self._gate.picture(data)
+            if self._is_last_frame(data):
+                self._try(self._stop)
 
     def _is_last_frame(self, data: bytes) -> bool:
         if not self._max_steps or self._commands < self._max_steps:
@@ -158,6 +177,7 @@ class DemoRecorder(ManagedNode):
         path = next_take(self._output)
         topics = {self._names[topic]: kind for topic, (_, kind, _) in TOPICS.items()}
         take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", self._notes(path), recent[0][1] - 1)
+        self._gate = TakeGate(self._quality, self._robot, sensor=not self._inputs.seen(self._names[TWIN]))
         for name, log_ns, data in recent:
             take.write(name, log_ns, data)
         self._take, self._kept = take, None
@@ -197,7 +217,7 @@ class DemoRecorder(ManagedNode):
         return notes
 
     def _stop(self) -> str:
-        """Keep the take; returns what it holds."""
+        """Keep the take, if it is any good; returns what it holds."""
         take = self._take
         if not take:
             raise NodeError("no take is being recorded")
@@ -210,8 +230,16 @@ class DemoRecorder(ManagedNode):
         counts = self._kept.counts
         frames, commands = counts.get(self._names[CAMERA], 0), counts.get(self._names[SENT], 0)
         text = f"kept {take.path}: {frames} frames, {commands} commands, {self._kept.seconds:.1f} s"
-        self._report_idle(text, frames=frames, commands=commands)
-        return text
+        good, remarks = self._gate.judge()
+        if not good:
+            self._kept = None
+            text = f"{take.path.name} is not kept: {remarks}. It lies in {reject_take(take.path)}"
+            self._report_idle(text)
+            raise TakeRejected(text)
+        if remarks:
+            self.get_logger().warning(f"{take.path.name}: {remarks}")
+        self._report_idle(f"{text}; but {remarks}" if remarks else text, frames=frames, commands=commands)
+        return f"{text}; but {remarks}" if remarks else text
 
     def _discard(self) -> str:
         """Delete the take in progress, or the one just kept; returns which."""

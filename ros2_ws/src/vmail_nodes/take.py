@@ -146,6 +146,17 @@ def next_take(folder: Path) -> Path:
     return folder / f"{_PREFIX}{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1:04d}"
 
 
+def reject_take(path: Path) -> Path:
+    """Put a take aside, out of the way of imports; returns its new place."""
+    folder, number = path.parent / ".rejected", 1
+    folder.mkdir(exist_ok=True)
+    place = folder / path.name
+    while place.exists():
+        number += 1
+        place = folder / f"{path.name}_{number}"
+    return path.rename(place)
+
+
 def delete_take(path: Path) -> None:
     """Delete a take; it is gone at once even when deleting its files takes time or is interrupted."""
     doomed = path.with_name(f".discarded-{path.name}")

@@ -1,0 +1,123 @@
+"""Whether a take is worth keeping, judged while it is recorded: rates, gaps, pictures, joints, idle ends.
+
+What is wrong with a take is seldom seen by whoever demonstrates, and seldom found again in a hundred of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import zlib
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+
+SLOW = 0.8  # of the policy's rate: below it, pictures come too rarely
+GAP_PERIODS, LONG_GAP_PERIODS = 2.5, 6.0  # between pictures, in control periods: to be told, and too long
+JOINTS_GAP_S = 0.15  # between joint states
+DARK, BRIGHT, MOST_UNSEEN = 10.0, 245.0, 0.1  # mean grey level; share of pictures beyond
+FROZEN_S = 1.0  # of pictures that are the same to the last byte, which a sensor's noise forbids
+SATURATED, SATURATED_SHARE = 0.01, 0.5  # nearness to a joint's limit, in its range; share of the take
+MOVED_RAD, IDLE_S = 0.03, 2.0  # what counts as motion; how long none at start or end is worth a word
+SAMPLED_BYTES = 97  # of a picture every so many are looked at
+
+
+class Verdict(enum.IntEnum):
+    """What should become of the take."""
+
+    ACCEPT = 0
+    WARN = 1
+    REJECT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Remark:
+    """One thing that is wrong, and how wrong."""
+
+    verdict: Verdict
+    text: str
+
+
+class Quality:
+    """Collects what a take shows. Stamps in ns, of the messages themselves; arrays as they come."""
+
+    def __init__(self, robot: RobotSpec, sensor: bool = True) -> None:
+        """Judge by the robot's rate and limits; `sensor` is false for rendered pictures, which may repeat exactly."""
+        self._robot, self._sensor = robot, sensor
+        self._pictures: list[tuple[float, float]] = []  # time in s, mean grey level
+        self._joints: list[tuple[float, np.ndarray]] = []
+        self._commands = 0
+        self._checksum, self._same_since, self._frozen_s = -1, 0.0, 0.0
+
+    def picture(self, stamp_ns: int, pixels: np.ndarray) -> None:
+        """A picture's bytes (n,) uint8, in any layout."""
+        now, some = stamp_ns * 1e-9, pixels[::SAMPLED_BYTES]
+        self._pictures.append((now, float(some.mean())))
+        checksum = zlib.adler32(some.tobytes())
+        if checksum != self._checksum:
+            self._checksum, self._same_since = checksum, now
+        self._frozen_s = max(self._frozen_s, now - self._same_since)
+
+    def joints(self, stamp_ns: int, positions: np.ndarray) -> None:
+        """Joint angles (N,) rad."""
+        self._joints.append((stamp_ns * 1e-9, np.asarray(positions, np.float64)))
+
+    def command(self) -> None:
+        """A command that was sent to the servos."""
+        self._commands += 1
+
+    def remarks(self) -> list[Remark]:
+        """All that is wrong so far, the worst first."""
+        found = [*self._of_pictures(), *self._of_joints()]
+        if not self._commands:
+            found.append(Remark(Verdict.REJECT, "nothing was commanded; is the commander running and torque on?"))
+        return sorted(found, key=lambda remark: -remark.verdict)
+
+    def verdict(self) -> Verdict:
+        """The worst of the remarks."""
+        return max((remark.verdict for remark in self.remarks()), default=Verdict.ACCEPT)
+
+    def _of_pictures(self) -> list[Remark]:
+        if len(self._pictures) < 2:
+            return [Remark(Verdict.REJECT, "no pictures; is the camera running?")]
+        found, (times, greys) = [], np.array(self._pictures).T
+        wanted, gaps = self._robot.control_rate_hz, np.diff(times)
+        rate = 1.0 / max(float(np.median(gaps)), 1e-9)
+        if rate < SLOW * wanted:
+            text = f"pictures come {rate:.1f} times a second, the policy needs {wanted:.0f}: check exposure and USB"
+            found.append(Remark(Verdict.REJECT, text))
+        longest = float(gaps.max())
+        if rate >= SLOW * wanted and longest > GAP_PERIODS / wanted:
+            verdict = Verdict.REJECT if longest > LONG_GAP_PERIODS / wanted else Verdict.WARN
+            found.append(Remark(verdict, f"no picture for {longest:.2f} s; is the machine or the USB bus busy?"))
+        unseen = float(np.mean((greys < DARK) | (greys > BRIGHT)))
+        if unseen > MOST_UNSEEN:
+            text = f"nothing can be seen in {unseen:.0%} of the pictures: check lens cap, light and exposure"
+            found.append(Remark(Verdict.REJECT, text))
+        elif self._sensor and self._frozen_s > FROZEN_S:
+            text = f"the same picture for {self._frozen_s:.1f} s: plug the camera in again"
+            found.append(Remark(Verdict.REJECT, text))
+        return found
+
+    def _of_joints(self) -> list[Remark]:
+        if len(self._joints) < 2:
+            return [Remark(Verdict.REJECT, "no joint states; is the driver running?")]
+        robot, found = self._robot, []
+        times, angles = np.array([time for time, _ in self._joints]), np.stack([joints for _, joints in self._joints])
+        longest = float(np.diff(times).max())
+        if longest > JOINTS_GAP_S:
+            found.append(Remark(Verdict.WARN, f"no joint states for {longest:.2f} s: look at the driver's diagnostics"))
+        margin = SATURATED * (robot.upper - robot.lower)
+        at_limit = ((angles <= robot.lower + margin) | (angles >= robot.upper - margin)).mean(0)
+        names = [robot.joint_names[i] for i in np.flatnonzero(at_limit > SATURATED_SHARE)]
+        if names:
+            found.append(Remark(Verdict.WARN, f"{', '.join(names)} at the limit most of the time: limits too tight?"))
+        moving = np.flatnonzero(np.abs(angles - angles[0]).max(1) > MOVED_RAD)
+        if not len(moving):
+            return [*found, Remark(Verdict.REJECT, "no joint moved")]
+        still = np.flatnonzero(np.abs(angles - angles[-1]).max(1) > MOVED_RAD)[-1]
+        for where, idle in (("first", times[moving[0]] - times[0]), ("last", times[-1] - times[still])):
+            if idle > IDLE_S:
+                found.append(Remark(Verdict.WARN, f"nothing moves in the {where} {idle:.1f} s: trim it"))
+        return found
