@@ -74,7 +74,12 @@ def test_a_training_with_a_time_limit_is_a_cell_of_its_own(
 ) -> None:
     out = command("--minutes", "0.02", "--methods", "vmail")
     score = {"radians": [14.0], "return": [300.0]}
-    out.write_text(json.dumps({"runs": [], "controls": {"expert": {"plain": score, "kicked": score}}}))
+    held = {"runs": [], "controls": {"expert": {"plain": score, "kicked": score}}}
+    out.write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="was made with starts=None.*move it away first"):
+        study.main()
+    starts = {"first_seed": study.TEST_SEED, "count": study.STARTS, "kick": study.KICK}
+    out.write_text(json.dumps(held | {"starts": starts}))
     assert study.main() == 0
     (run,) = json.loads(out.read_text())["runs"]
     assert run["minutes_allowed"] == 0.02 <= run["minutes"] and run["updates"] < study.NO_LIMIT
