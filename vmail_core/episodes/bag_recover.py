@@ -1,4 +1,4 @@
-"""Bags that were cut off, by kill -9 or a power cut, made whole up to the break: `vmail recover`."""
+"""Bags written anew: `vmail recover` makes those whole that were cut off, `trim_bag` leaves out their ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from vmail_core.episodes.bag_reading import NOTES, NOTES_TYPE, BagError
 from vmail_core.episodes.staging import new_folder
 
-__all__ = ["BagError", "RecoverReport", "recover_bag"]
+__all__ = ["BagError", "RecoverReport", "recover_bag", "trim_bag"]
 
 # Between the files of a definition in IDL, as rosbag2 writes it.
 _IDL_SEPARATOR = "=" * 80 + "\n"
@@ -67,13 +67,41 @@ def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
     with new_folder(out) as stage:
         # The writer makes the bag's folder and names its files after it: it has its final name inside the new one.
         inner = stage / out.name
-        _rewrite(files, inner, report, _custom_data(bag))
+        _rewrite(files, inner, report, {**_custom_data(bag), "recovered": ""})
         if not report.broken and (bag / "metadata.yaml").is_file():
             raise BagError(f"{bag} is whole, there is nothing to recover; import it as it is")
-        for file in list(inner.iterdir()):
-            file.rename(stage / file.name)
-        inner.rmdir()
+        _lift(inner)
     return report
+
+
+def trim_bag(bag: str | Path, start_s: float, end_s: float) -> RecoverReport:
+    """Keep of an MCAP bag what was logged between two times. It is replaced only when the new one is complete.
+
+    Args:
+        bag: folder of the bag.
+        start_s, end_s: seconds after its first message, but for the recorder's notes, which stay.
+
+    Raises:
+        BagError: the bag is broken, or nothing of it lies between the times.
+    """
+    bag = Path(bag)
+    if not (bag / "metadata.yaml").is_file():
+        raise BagError(f"{bag} is no whole bag; `vmail recover` makes one of what was cut off")
+    report, span = RecoverReport(str(bag), str(bag)), f"{start_s:g} to {end_s:g} s of what was recorded"
+    with new_folder(bag, replace=True) as stage:
+        inner = stage / bag.name
+        _rewrite(_storage_files(bag), inner, report, {**_custom_data(bag), "trimmed": span}, (start_s, end_s))
+        if report.broken:
+            raise BagError(f"{bag} is damaged ({'; '.join(report.broken)}); run `vmail recover {bag} --out NEW` first")
+        _lift(inner)
+    return report
+
+
+def _lift(inner: Path) -> None:
+    """Move a folder's files up into its parent, and remove it."""
+    for file in list(inner.iterdir()):
+        file.rename(inner.parent / file.name)
+    inner.rmdir()
 
 
 def _storage_files(bag: Path) -> list[Path]:
@@ -95,27 +123,42 @@ def _custom_data(bag: Path) -> dict[str, str]:
         return {}  # the usual case: metadata.yaml is what a bag that was cut off lacks
 
 
-def _rewrite(files: list[Path], target: Path, report: RecoverReport, custom: dict[str, str]) -> None:
+def _rewrite(
+    files: list[Path],
+    target: Path,
+    report: RecoverReport,
+    custom: dict[str, str],
+    kept_s: tuple[float, float] = (0.0, float("inf")),
+) -> None:
+    """Write a new bag at `target`; of the messages those between two times, in seconds after the first one."""
     writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     counts: collections.Counter[str] = collections.Counter()
     connections: dict[tuple[str, str], Connection] = {}
     notes: dict[str, str] = {}
     with writer:
+        first_ns, noted = None, 0
         for schema, channel, message in _salvage(files, report):
-            key = (channel.topic, schema.name)
+            key, log_ns = (channel.topic, schema.name), message.log_time
+            if schema.name == NOTES_TYPE and channel.topic.endswith(f"/{NOTES}"):
+                notes, noted = notes or _notes(message.data), noted + 1
+                log_ns += round(1e9 * kept_s[0])
+            else:
+                first_ns = log_ns if first_ns is None else first_ns
+                if not kept_s[0] <= (log_ns - first_ns) * 1e-9 <= kept_s[1]:
+                    continue
+            counts[channel.topic] += 1
             if key not in connections:
                 connections[key] = _connect(writer, schema, channel)
-            writer.write(connections[key], message.log_time, message.data)
-            counts[channel.topic] += 1
-            if schema.name == NOTES_TYPE and channel.topic.endswith(f"/{NOTES}"):
-                notes = notes or _notes(message.data)
-        if not counts:
+            writer.write(connections[key], log_ns, message.data)
+        if counts.total() == noted:
             raise BagError(
-                f"nothing of {report.bag} can be saved: {'; '.join(report.broken) or 'it holds no messages'}; "
+                f"nothing of {report.bag} can be saved: {'; '.join(report.broken) or 'it holds no such messages'}; "
                 "delete it and record the take again"
             )
-        for name, value in {**notes, **custom, "recovered": "; ".join(report.broken) or "metadata rebuilt"}.items():
+        if "recovered" in custom:
+            custom["recovered"] = "; ".join(report.broken) or "metadata rebuilt"
+        for name, value in {**notes, **custom}.items():
             writer.set_custom_data(name, str(value))
         report.seconds = (writer.max_timestamp - writer.min_timestamp) / 1e9
     report.messages = dict(counts)
