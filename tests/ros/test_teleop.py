@@ -11,9 +11,11 @@ from collections.abc import Callable
 import numpy as np
 from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 import vmail_sim
+from vmail.demo.settings import SHIPPED_TAKES
 from vmail_core.robot import load_robot
 from vmail_nodes.keyboard import JointKeys
 from vmail_nodes.messages import (
@@ -112,6 +114,16 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
     until(lambda: np.allclose(film(), expected), "the target has moved by two keys")
     np.testing.assert_allclose(film(), expected)
     assert [ns_from_time(message.header.stamp) for message in commands.messages] == stamps
+    stopped: list[Trigger.Request] = []
+
+    def on_estop(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        stopped.append(request)
+        return response
+
+    driver = ros.node.create_service(Trigger, "dynamixel_driver/estop", on_estop)
+    os.write(keyboard, b"x")
+    until(lambda: stopped, "the driver hears the emergency stop")
+    ros.node.destroy_service(driver)
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
     os.close(keyboard)
@@ -122,3 +134,28 @@ def test_without_a_terminal_it_says_how_to_start_it(start_node: Callable[..., No
     node = start_node("vmail_nodes.teleop", {"mode": "keyboard"})
     assert node.wait() == 1
     assert "needs a terminal" in node.output
+
+
+def test_a_take_is_done_again_and_ends_by_itself(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    start_node("vmail_nodes.teleop", {"mode": "replay", "take": str(SHIPPED_TAKES / "take_0001")})
+    commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
+    states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    assert ros.call(Trigger, "teleop/start").success
+    pose = SPEC.rest
+    for count in range(1, 83):  # the first pose twice: on the way there, and once it is reached
+        stamp = time.time_ns()
+        states.publish(joint_state_message(SPEC.joint_names, pose, 0 * pose, None, stamp))
+        images.publish(image_from_array(picture, stamp))
+        # A hand that is at once where it is told to be.
+        pose = positions_from_command(commands.wait_for(count)[-1], SPEC.joint_names)
+    images.publish(image_from_array(picture, time.time_ns()))
+    status = ros.wait_reason("teleop", "idle")
+    assert "replayed take_0001: 80 commands" in status.message
+
+
+def test_a_take_that_is_none_is_one_clear_error(start_node: Callable[..., NodeProcess]) -> None:
+    node = start_node("vmail_nodes.teleop", {"mode": "replay", "take": "takes/none"})
+    assert node.wait() == 1
+    assert "no bag at takes/none" in node.output

@@ -25,6 +25,12 @@ def register(commands: Any) -> None:
     starting.add_argument("graph", nargs="?", metavar="GRAPH", help="policy_runner or dclaw_teleop_demo")
     starting.add_argument("assignments", nargs="*", metavar="name:=value", help="for example sim:=true")
     starting.set_defaults(run=up)
+    replaying = commands.add_parser(
+        "replay", help="do a recorded take again, on the hand or its twin, under the guard; `vmail call teleop/start`"
+    )
+    replaying.add_argument("take", type=Path, metavar="TAKE", help="folder of the take")
+    replaying.add_argument("assignments", nargs="*", metavar="name:=value", help="as for `vmail up`, like sim:=true")
+    replaying.set_defaults(run=replay)
     faking = commands.add_parser("fake-bus", help="emulate the robot's servo bus on a pseudo-terminal")
     faking.add_argument("--path", type=Path, required=True, help="where the port appears, for example ./servo_bus")
     faking.add_argument("--robot", default="dclaw", help="whose servos: name or YAML file [dclaw]")
@@ -67,6 +73,17 @@ def up(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("rclpy") is None:
         raise ModuleNotFoundError("the nodes need rclpy", name="rclpy")
     return up.up(arguments.graph, up.parse_assignments(arguments.assignments))
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Start the graph of teleoperation with the take as its commander, recording nothing."""
+    from vmail.takes import is_take
+    from vmail.up import parse_assignments, up
+
+    if not is_take(arguments.take):
+        raise ValueError(f"{arguments.take} is not a take: give one of those that `vmail takes DIR` lists")
+    given = {"record": "none", **parse_assignments(arguments.assignments)}
+    return up("dclaw_teleop_demo", {**given, "teleop": "replay", "take": str(arguments.take.absolute())})
 
 
 def fake_bus(arguments: argparse.Namespace) -> int:

@@ -1,10 +1,10 @@
-"""Node `teleop`: demonstrations from a trained expert (on the twin) or from the keyboard.
+"""Node `teleop`: commands from a trained expert (on the twin), the keyboard, a gamepad, or a recorded take.
 
 Each camera frame gives one command, stamped with that frame's time, so that a recording pairs them.
 
-Subscribes: `camera/image_raw`; mode expert: `twin/state`, mode keyboard: `joint_states`.
-Publishes: `joint_commands`. Serves: `~/start`, `~/stop` (Trigger). Parameter `mode`: expert or keyboard; the keyboard
-starts by itself, with the joints where they are.
+Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; mode gamepad: `joy` too.
+Publishes: `joint_commands`. Serves: `~/start`, `~/stop` (Trigger). Calls: `dynamixel_driver/estop`, when the key or
+button for it is pressed. Keyboard and gamepad start by themselves, with the joints where they are.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import sys
 import time
 from typing import Any
 
-from sensor_msgs.msg import Image
+from rclpy.client import Client
+from sensor_msgs.msg import Image, Joy
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import load_robot
 from vmail_nodes import diagnostics
+from vmail_nodes.gamepad_source import GamepadSource, fingers_of
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.messages import command_message, ns_from_time
 from vmail_nodes.qos import COMMANDS, SENSOR_SUBSCRIBER
+from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
 
+MODES = ("expert", "keyboard", "gamepad", "replay")
 SILENCE_LIMIT_S = 0.5
 WATCH_PERIOD_S = 0.05  # also how often keys are read
 
@@ -38,13 +42,15 @@ class Teleop(ManagedNode):
         self._opened = contextlib.ExitStack()  # what `deactivate` has to give back
         self._endpoints: list[Any] = []
         self._commands = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
+        self._estop: Client = self.create_client(Trigger, "dynamixel_driver/estop")
         self._running = False
         self._steps = 0
 
     def configure(self) -> None:
         """Load the expert, or take over the terminal."""
         self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
-        mode = self.parameter("mode", "expert", "expert or keyboard.")
+        mode = self.parameter("mode", "expert", f"{', '.join(MODES)}.")
+        take = self.parameter("take", "", "Folder of the take to do again (mode replay).")
         task = self.parameter("task", "dclaw_valve3_ccw", "Task whose expert commands (mode expert).")
         expert = self.parameter("expert", "", "An expert's file; empty takes the one that ships for the task.")
         key_step = self.parameter("key_step", 0.08, "Travel of one key press, as a fraction of full scale.", 0.005, 1.0)
@@ -55,8 +61,12 @@ class Teleop(ManagedNode):
             self._source = ExpertSource(self._spec, task, expert or task)
         elif mode == "keyboard":
             self._source = KeyboardSource(self._spec, key_step)
+        elif mode == "gamepad":
+            self._source = GamepadSource(self._spec, fingers_of(self._spec))
+        elif mode == "replay":
+            self._source = ReplaySource(self._spec, take)
         else:
-            raise NodeError(f"mode={mode!r}; choose expert or keyboard")
+            raise NodeError(f"mode={mode!r}; choose one of {', '.join(MODES)}")
 
     def activate(self) -> None:
         """Listen to the camera and wait for `~/start`."""
@@ -69,6 +79,8 @@ class Teleop(ManagedNode):
             self.create_service(Trigger, "~/stop", self._on_stop),
             self.create_timer(WATCH_PERIOD_S, self._watch),
         ]
+        if isinstance(self._source, GamepadSource):
+            self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
         self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start")
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
@@ -97,8 +109,14 @@ class Teleop(ManagedNode):
         if self._running:
             self._command()
 
+    def _on_pad(self, message: Joy) -> None:
+        assert isinstance(self._source, GamepadSource)
+        self._source.add_pad(message, time.monotonic())
+
     def _command(self) -> None:
         due = self._source.command()
+        if self._source.finished:
+            self._stop(self._source.finished)
         if due is None:
             return
         stamp_ns, positions = due
@@ -113,6 +131,9 @@ class Teleop(ManagedNode):
         line = self._source.poll()
         if line:
             self.get_logger().info(line)
+        if self._source.wants_estop:
+            self._source.wants_estop = False
+            self._stop_hand()
         now = time.monotonic()
         if self._running and now - self._heard > SILENCE_LIMIT_S:
             detail = f"no picture for {SILENCE_LIMIT_S} s, so no commands"
@@ -120,6 +141,13 @@ class Teleop(ManagedNode):
         elif self._running and now - self._commanded > SILENCE_LIMIT_S:
             detail = f"nothing on {self._source.topic} that belongs to the pictures, so no commands"
             self._diagnostics.report(diagnostics.ERROR, "state_missing", detail)
+
+    def _stop_hand(self) -> None:
+        """Nobody waits for the answer: whoever pressed looks at the hand."""
+        self.get_logger().warning("emergency stop; `vmail call dynamixel_driver/reset_guard` lets the hand move again")
+        if not self._estop.service_is_ready():
+            self.get_logger().error("no driver hears the emergency stop: cut the servos' power")
+        self._estop.call_async(Trigger.Request())
 
     def _start(self) -> None:
         self._source.begin()

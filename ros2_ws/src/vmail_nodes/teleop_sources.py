@@ -1,4 +1,7 @@
-"""Where teleoperation commands come from: an expert that sees the twin's full state, or keys in a terminal."""
+"""Where teleoperation commands come from: an expert that sees the twin's full state, or keys in a terminal.
+
+Two more are in files of their own: `gamepad_source` and `replay_source`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from vmail_core.robot import RobotSpec
-from vmail_nodes.keyboard import HELP, JointKeys, KeyReader
+from vmail_nodes.keyboard import ESTOP_KEY, HELP, JointKeys, KeyReader
 from vmail_nodes.messages import ns_from_time, positions_from_joint_state, velocities_from_joint_state
 
 REMEMBERED = 20  # states or frames that wait for their partner; more than two means that one of them is lost
@@ -21,6 +24,8 @@ class Source(Protocol):
     topic: str
     message_type: type
     starts_by_itself: bool
+    finished: str  # why it has nothing more to command; empty while it has
+    wants_estop: bool  # somebody asks for an emergency stop
 
     def open(self) -> None:
         """Take over devices."""
@@ -50,6 +55,7 @@ class ExpertSource:
     topic = "twin/state"
     message_type = JointState
     starts_by_itself = False
+    finished, wants_estop = "", False
 
     def __init__(self, spec: RobotSpec, task: str, expert: str) -> None:
         """Load the expert (a task's name or a file). Raises FileNotFoundError or ValueError with the next step."""
@@ -111,10 +117,12 @@ class KeyboardSource:
     topic = "joint_states"
     message_type = JointState
     starts_by_itself = True  # nothing moves before a key is pressed
+    finished = ""
 
     def __init__(self, spec: RobotSpec, step: float) -> None:
         """Keys move a joint by `step` of its full scale."""
         self._spec = spec
+        self.wants_estop = False
         self._keys = JointKeys(spec, step)
         self._reader = KeyReader()
         self._present: np.ndarray | None = None
@@ -153,5 +161,7 @@ class KeyboardSource:
 
     def poll(self) -> str:
         """Read keys and move the target."""
-        said = [self._keys.press(key, self._present) for key in self._reader.keys()]
+        keys = self._reader.keys()
+        self.wants_estop |= ESTOP_KEY in keys
+        said = [self._keys.press(key, self._present) for key in keys]
         return "; ".join(line for line in said if line)

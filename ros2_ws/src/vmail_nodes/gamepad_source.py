@@ -1,0 +1,109 @@
+"""Commands from a gamepad (sensor_msgs/Joy, as ROS's joy_node publishes it): sticks move one finger at a time.
+
+Nothing moves unless the dead man's button is held. Axes and buttons are those of an Xbox pad; of another one,
+`ros2 topic echo joy` shows which is which.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from sensor_msgs.msg import JointState, Joy
+
+from vmail_core.robot import RobotSpec
+from vmail_nodes.messages import positions_from_joint_state
+
+AXES = (0, 1, 4)  # of a finger's joints, from the palm to the tip: left stick across and along, right stick along
+DEAD_MAN, PREVIOUS, NEXT, REST, STAY, ESTOP = 5, 4, 7, 0, 1, 2  # buttons: RB held; LB, start; A, B, X
+DEAD_ZONE = 0.1
+SILENCE_S = 0.5  # without a message from the pad nothing moves
+FULL_SCALE_S = 1.5  # a stick pushed all the way takes a joint from one limit to the other in so long
+
+
+class GamepadSource:
+    """Joint targets that sticks move at a speed, sent with every camera frame. See `Source`."""
+
+    topic = "joint_states"
+    message_type = JointState
+    starts_by_itself = True  # nothing moves before the dead man's button is held
+
+    def __init__(self, spec: RobotSpec, fingers: Sequence[Sequence[int]]) -> None:
+        """`fingers` are the joints (indices) that the sticks move together, at most three each."""
+        self._spec, self._fingers = spec, [list(joints) for joints in fingers]
+        self.finished = ""
+        self.wants_estop = False
+        self._finger = 0
+        self._said: list[str] = []
+        self._pressed: set[int] = set()
+        self._sticks, self._held, self._heard, self._moved = np.zeros(len(AXES)), False, -np.inf, 0.0
+        self.begin()
+
+    def open(self) -> None:
+        """Nothing to open: the pad is a topic."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def begin(self) -> None:
+        """Start from where the joints are, once they are known."""
+        self.target: np.ndarray | None = None
+        self._present: np.ndarray | None = None
+        self._frame: int | None = None
+
+    def add_state(self, message: JointState) -> None:
+        """Where the joints are now."""
+        self._present = positions_from_joint_state(message, self._spec.joint_names)
+        if self.target is None:
+            self.target = self._present.copy()
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """A frame asks for a command."""
+        self._frame = stamp_ns
+
+    def add_pad(self, message: Joy, now: float) -> None:
+        """What the pad says at `now` (seconds of any steady clock)."""
+        axes = [message.axes[axis] if axis < len(message.axes) else 0.0 for axis in AXES]
+        self._sticks = np.where(np.abs(axes) > DEAD_ZONE, axes, 0.0)
+        pressed = {button for button, down in enumerate(message.buttons) if down}
+        new, self._pressed = pressed - self._pressed, pressed
+        self._heard, self._held = now, DEAD_MAN in pressed
+        if ESTOP in new:
+            self.wants_estop = True
+        for button, step in ((NEXT, 1), (PREVIOUS, -1)):
+            if button in new:
+                self._finger = (self._finger + step) % len(self._fingers)
+                names = ", ".join(self._spec.joint_names[joint] for joint in self._fingers[self._finger])
+                self._said.append(f"sticks move {names}")
+        if self._held and self._present is not None:
+            if REST in new:
+                self.target = self._spec.rest.copy()
+            elif STAY in new:
+                self.target = self._present.copy()
+
+    def command(self, now: float | None = None) -> tuple[int, np.ndarray] | None:
+        """The target as the sticks have moved it by `now`."""
+        if self._frame is None or self.target is None:
+            return None
+        now = time.monotonic() if now is None else now
+        elapsed, self._moved = min(now - self._moved, 0.2), now
+        if self._held and now - self._heard < SILENCE_S:
+            joints = self._fingers[self._finger][: len(AXES)]
+            span = (self._spec.upper - self._spec.lower)[joints]
+            self.target[joints] += self._sticks[: len(joints)] * span * elapsed / FULL_SCALE_S
+            self.target = np.clip(self.target, self._spec.lower, self._spec.upper)
+        stamp_ns, self._frame = self._frame, None
+        return stamp_ns, self.target.copy()
+
+    def poll(self) -> str:
+        """What buttons did since the last call."""
+        said, self._said = "; ".join(self._said), []
+        return said
+
+
+def fingers_of(spec: RobotSpec) -> list[list[int]]:
+    """Joints of each finger, as the robot's file says; else three by three."""
+    if spec.fingers is None:
+        return [list(range(first, min(first + 3, spec.action_size))) for first in range(0, spec.action_size, 3)]
+    return [[spec.joint_names.index(link.joint) for link in finger.links] for finger in spec.fingers.fingers]

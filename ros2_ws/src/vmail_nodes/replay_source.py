@@ -1,0 +1,96 @@
+"""Commands from a recorded take: the hand does again what it was asked to do then, picture by picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from vmail_core.episodes.bag_reading import JOINTS, REQUEST, SENT, Bag
+from vmail_core.robot import RobotSpec
+from vmail_nodes.messages import positions_from_joint_state
+
+NEAR_RAD, PATIENCE_STEPS = 0.06, 50
+
+
+class ReplaySource:
+    """First moves to where the take began, then gives its commands, one for each camera frame. See `Source`."""
+
+    topic = "joint_states"
+    message_type = JointState
+    starts_by_itself = False
+    wants_estop = False
+
+    def __init__(self, spec: RobotSpec, take: str) -> None:
+        """Read the take.
+
+        Raises:
+            ValueError: it cannot be read, was recorded with another robot, or holds no commands.
+        """
+        if not take:
+            raise ValueError("no take to replay: give its folder, take:=takes/take_0001")
+        self._spec, self._take = spec, Path(take)
+        requested, sent, self._first = {}, {}, None
+        with Bag(self._take, spec) as bag:
+            for event in bag.events():
+                if event.topic == REQUEST:
+                    requested[event.stamp_ns] = event.value
+                elif event.topic == SENT:
+                    sent[event.stamp_ns] = event.value
+                elif event.topic == JOINTS and not sent:
+                    self._first = event.value  # where the joints were when the first command was sent
+        # What was asked for, as far as it was obeyed: the guard limits it anew, for where the joints are now.
+        self._commands = [requested.get(stamp, sent[stamp]) for stamp in sorted(sent)]
+        if not self._commands or self._first is None:
+            raise ValueError(f"{take} holds no commands with joint states before them: nothing to replay")
+        self.begin()
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def begin(self) -> None:
+        """From the take's first pose on."""
+        self._present: np.ndarray | None = None
+        self._frame: int | None = None
+        self._next, self._waited, self._said = 0, 0, ""
+        self._there = False
+        self.finished = ""
+
+    def add_state(self, message: JointState) -> None:
+        """Where the joints are now."""
+        self._present = positions_from_joint_state(message, self._spec.joint_names)
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """A frame asks for a command."""
+        self._frame = stamp_ns
+
+    def command(self) -> tuple[int, np.ndarray] | None:
+        """The take's first pose until the joints are there, then its commands, then none: `finished` says so."""
+        if self._frame is None or self._present is None or self.finished:
+            return None
+        stamp_ns, self._frame = self._frame, None
+        assert self._first is not None
+        if not self._there:
+            self._there = bool(np.abs(self._present - self._first).max() < NEAR_RAD)
+            self._waited += 1
+            if not self._there and self._waited > PATIENCE_STEPS:
+                far = int(np.argmax(np.abs(self._present - self._first)))
+                self.finished = f"{self._spec.joint_names[far]} does not reach where {self._take.name} began"
+                return None
+            return stamp_ns, self._first.copy()
+        if self._next == len(self._commands):
+            self.finished = f"replayed {self._take.name}: {self._next} commands"
+            return None
+        self._next += 1
+        return stamp_ns, self._commands[self._next - 1].copy()
+
+    def poll(self) -> str:
+        """Says once that the replay proper begins."""
+        if self._there and not self._said:
+            self._said = f"replaying {self._take.name}, {len(self._commands)} commands"
+            return self._said
+        return ""
