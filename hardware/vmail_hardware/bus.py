@@ -127,6 +127,11 @@ class DynamixelBus:
         self._torque_may_be_on = False
 
     @property
+    def servos(self) -> dict[int, int]:
+        """Servo id to model number, in the robot's order; empty before the first `open`."""
+        return dict(self._servos.numbers)
+
+    @property
     def is_open(self) -> bool:
         """Whether the port is open."""
         return self._link.is_connected

@@ -22,6 +22,7 @@ class ServoGroup:
         model: whose control table holds; the models of one family differ in units and factory values only.
         current_unit_ma: (N,) mA per unit of current.
         goal_range: (N,) lowest and (N,) highest goal in ticks that the servos accept.
+        numbers: servo id to model number, once `check` has asked.
     """
 
     def __init__(self, spec: RobotSpec, link: SdkLink) -> None:
@@ -30,6 +31,7 @@ class ServoGroup:
         self.model: ServoModel = servo_model(spec.servo_models[0])
         self.current_unit_ma = np.full(spec.action_size, self.model.current_unit_ma)
         self.goal_range = (np.zeros(spec.action_size, int), np.full(spec.action_size, 4095))
+        self.numbers: dict[int, int] = {}
         self._spec = spec
         self._ids = spec.servo_ids
 
@@ -83,6 +85,7 @@ class ServoGroup:
             models = [servo_model(found[servo_id]) for servo_id in self._ids]
         except ValueError as error:
             raise BusOpenError(f"{port}: {error}") from error
+        self.numbers = {servo_id: found[servo_id] for servo_id in self._ids}
         self.model = models[0]
         self.current_unit_ma = np.array([model.current_unit_ma for model in models])
         settings = self._settings()

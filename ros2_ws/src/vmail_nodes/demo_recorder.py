@@ -26,6 +26,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.calibration import find_calibration
 from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
@@ -110,6 +111,10 @@ class DemoRecorder(ManagedNode):
         self._task: str = parameter("task", "", "Name of the task, noted in each take.")
         self._operator: str = parameter("operator", "", "Who demonstrates, noted in each take.")
         self._robot: RobotSpec = load_robot(parameter("robot", "dclaw", "Robot: a name or a path to a .yaml file."))
+        calibration = find_calibration(
+            self._robot, parameter("calibration", "auto", "As the driver's; its digest is noted in each take.")
+        )
+        self._calibration = calibration.digest() if calibration else ""
         self._max_steps: int = parameter(
             "max_steps", 0, "Commands after which a take ends by itself; 0: never.", 0, 10**6
         )
@@ -212,6 +217,8 @@ class DemoRecorder(ManagedNode):
             "interface_digest": self._robot.digest(),
             "vmail_version": _version("vmail"),
         }
+        if self._calibration:
+            notes["calibration_digest"] = self._calibration
         if self._inputs.seen(self._names[TWIN]):
             notes["simulator_version"] = f"mujoco {_version('mujoco')}"
         return notes

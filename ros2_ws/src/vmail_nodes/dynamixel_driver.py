@@ -27,6 +27,7 @@ from vmail_core.robot import load_robot
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import check_port
 from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusWriteError
+from vmail_hardware.calibration import Calibration, CalibrationError, find_calibration
 from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState
 from vmail_nodes import diagnostics
@@ -58,6 +59,9 @@ class DynamixelDriver(ManagedNode):
     def configure(self) -> None:
         """Open the port and check every servo; torque stays as it is."""
         self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
+        choice = self.parameter(
+            "calibration", "auto", "File of `vmail calibrate`; auto: this user's, if there is one; none."
+        )
         port = self.parameter("port", "", "Serial port of the servos (/dev/ttyUSB0, or a twin's bus_path).")
         if not port:
             raise NodeError("parameter port is empty: give the serial port of the servos, or a twin's bus_path")
@@ -69,16 +73,33 @@ class DynamixelDriver(ManagedNode):
         )
         self._torque_on_activate = self.parameter("torque_on_activate", True, "Power the joints when activated.")
         timeout = self.parameter("command_timeout_s", 0.35, "Oldest picture that a command may come from.", 0.02, 10.0)
-        self._guard = Guard(self._spec, command_timeout_s=timeout)
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the port to appear.", 0.0, 600.0)
         self.retry(lambda: self._require_port(port), wait, port)
         reply = self.parameter("reply_timeout_ms", 4.0, "Wait for an answer beyond the bytes' own time.", 1.0, 100.0)
+        calibration = self._calibrate(choice)
+        self._guard = Guard(self._spec, command_timeout_s=timeout)
         self._bus = DynamixelBus(port, self._spec, reply_timeout_ms=reply)
         try:
             self._bus.open(configure=setup)
-        except BusError as error:
+            self._opened.callback(self._close)
+            if calibration is not None:
+                calibration.check(self._spec, self._bus.read().position)
+        except (BusError, CalibrationError) as error:
+            self._opened.close()
             raise NodeError(str(error)) from error
-        self._opened.callback(self._close)
+
+    def _calibrate(self, choice: str) -> Calibration | None:
+        """Take this hand's zeros, where it was calibrated."""
+        try:
+            calibration = find_calibration(self._spec, choice)
+            if calibration is None:
+                self.get_logger().info(f"not calibrated (calibration={choice}): zeros are those of the robot's file")
+                return None
+            self._spec = calibration.apply(self._spec)
+        except (OSError, CalibrationError) as error:
+            raise NodeError(str(error)) from error
+        self.get_logger().info(f"calibrated on {calibration.made}")
+        return calibration
 
     def activate(self) -> None:
         """Hold the present pose with torque on, and begin to listen."""

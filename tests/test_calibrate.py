@@ -1,0 +1,116 @@
+"""`vmail calibrate` in a terminal, on emulated servos that a test moves as a person would."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmail.cli import main
+from vmail_core.robot import load_robot
+from vmail_hardware.calibration import load_calibration
+from vmail_hardware.emulator import EmulatedBus
+
+SPEC = load_robot("dclaw")
+MOUNTED = dataclasses.replace(SPEC, zero_rad=SPEC.zero_rad + np.linspace(-0.3, 0.3, 9))  # as this hand's horns are
+TIMEOUT_S = 60.0
+
+
+class Terminal:
+    """A command in a terminal: what it prints, and keys for it."""
+
+    def __init__(self, *words: str) -> None:
+        self._keyboard, terminal = pty.openpty()
+        command = [sys.executable, "-m", "vmail.cli", *words]
+        self.process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        self.printed = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            while chunk := os.read(self._keyboard, 4096):
+                self.printed += chunk.decode(errors="replace")
+        except OSError:
+            return  # the command has ended
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while text not in self.printed:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.printed[-2000:]
+            time.sleep(0.02)
+
+    def press(self, key: bytes) -> None:
+        os.write(self._keyboard, key)
+
+    def end(self) -> int:
+        code = self.process.wait(TIMEOUT_S)
+        time.sleep(0.1)  # the last line is on its way
+        return code
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[EmulatedBus]:
+    with EmulatedBus(tmp_path / "bus", MOUNTED) as emulated:
+        yield emulated
+
+
+@pytest.fixture
+def start(bus: EmulatedBus, tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal("calibrate", "--port", str(bus.path), "--out", str(tmp_path / "hand.yaml"))
+    yield terminal
+    terminal.process.kill()
+    terminal.process.wait()
+
+
+def sweep(bus: EmulatedBus, joints: slice = slice(None)) -> None:
+    """Move joints from one end to the other, 0.15 rad beyond their limits, and back to the middle."""
+    for share in [0.5, *np.linspace(0.0, 1.0, 9), 0.5]:
+        pose = SPEC.rest.copy()
+        pose[joints] = (SPEC.lower - 0.15 + share * (SPEC.upper - SPEC.lower + 0.3))[joints]
+        bus.plant.push(pose)
+        time.sleep(0.15)
+
+
+def test_a_hand_is_calibrated_by_moving_it(bus: EmulatedBus, start: Terminal, tmp_path: Path) -> None:
+    start.wait_for("1 of 2")
+    bus.servo(10).set("torque_enable", 0)
+    sweep(bus)
+    start.press(b"\n")
+    start.wait_for("2 of 2")
+    bus.plant.push(np.zeros(9))
+    time.sleep(0.3)
+    start.press(b"\n")
+    assert start.end() == 0, start.printed[-2000:]
+    found = load_calibration(tmp_path / "hand.yaml")
+    np.testing.assert_allclose(found.zero_rad, MOUNTED.zero_rad, atol=0.01)
+    np.testing.assert_allclose(found.lowest, SPEC.lower - 0.15, atol=0.05)
+    np.testing.assert_allclose(found.highest, SPEC.upper + 0.15, atol=0.05)
+    assert found.servos == dict.fromkeys(SPEC.servo_ids, SPEC.servo_models[0])
+    assert not any(bus.servo(servo_id).get("torque_enable") for servo_id in SPEC.servo_ids)
+
+
+def test_a_joint_that_was_forgotten_is_named_and_nothing_is_saved(
+    bus: EmulatedBus, start: Terminal, tmp_path: Path
+) -> None:
+    start.wait_for("1 of 2")
+    sweep(bus, slice(0, 8))
+    start.press(b"\n")
+    start.wait_for("2 of 2")
+    start.press(b"\n")
+    assert start.end() == 2
+    assert "THJ32 hardly moved" in start.printed and not (tmp_path / "hand.yaml").exists()
+
+
+def test_without_a_terminal_it_says_so(bus: EmulatedBus, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "--port", str(bus.path)]) == 2
+    assert "start it in a terminal" in capsys.readouterr().err

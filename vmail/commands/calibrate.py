@@ -1,0 +1,118 @@
+"""`vmail calibrate`: tell the software where a hand's joints are, by moving them by hand."""
+
+from __future__ import annotations
+
+import argparse
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vmail_core.robot import RobotSpec
+    from vmail_hardware.bus import DynamixelBus
+    from vmail_hardware.calibration import Sweep
+
+HOME_READS, HOME_S = 25, 0.5
+REFRESH_S = 0.1
+SWEEP_TEXT = "1 of 2: move every joint by hand from one end to the other, then press Enter"
+HOME_TEXT = "2 of 2: put the hand into its {} pose and hold it still, then press Enter"
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser's subcommands."""
+    calibrating = commands.add_parser("calibrate", help="find the zeros and travel of a hand's joints; torque is off")
+    calibrating.add_argument("--port", required=True, metavar="DEVICE", help="serial port of the servos")
+    calibrating.add_argument("--robot", default="dclaw", metavar="NAME", help="robot, or path to its YAML file [dclaw]")
+    calibrating.add_argument(
+        "--home", default="zero", choices=("zero", "rest"), help="pose that is shown last: all joints 0, or at rest"
+    )
+    calibrating.add_argument("--out", type=Path, metavar="FILE", help="where it is kept [this user's, by robot]")
+    calibrating.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sweep, home, save."""
+    import numpy as np
+
+    from vmail_core.robot import load_robot
+    from vmail_hardware.bus import DynamixelBus
+    from vmail_hardware.calibration import Sweep, calibrate, default_path
+
+    if not sys.stdin.isatty():
+        raise OSError("calibration asks for keys: start it in a terminal")
+    spec = load_robot(arguments.robot)
+    home = spec.rest if arguments.home == "rest" else np.zeros(spec.action_size)
+    sweep = Sweep(spec)
+    with DynamixelBus(arguments.port, spec) as bus, _single_keys():
+        bus.set_torque(False)
+        _watch(bus, spec, sweep, SWEEP_TEXT)
+        _watch(bus, spec, sweep, HOME_TEXT.format(arguments.home))
+        reads = []
+        for _ in range(HOME_READS):
+            reads.append(_servo_angles(bus, spec))
+            sweep.add(reads[-1])
+            time.sleep(HOME_S / HOME_READS)
+        made = calibrate(spec, sweep, reads, home, bus.servos)
+    path = made.save(arguments.out or default_path(spec))
+    print(f"{path}: the driver takes it from now on for robot {spec.name}")
+    return 0
+
+
+def _servo_angles(bus: DynamixelBus, spec: RobotSpec) -> np.ndarray:
+    """What the servos themselves read: (N,) rad."""
+    return spec.zero_rad + spec.direction * bus.read().position
+
+
+def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
+    """Show the joints, and follow them, until Enter."""
+    from rich.live import Live
+
+    from vmail_hardware.bus_errors import BusReadError
+
+    shown, trouble = 0.0, ""
+    with Live(auto_refresh=False) as live:
+        while True:
+            try:
+                sweep.add(_servo_angles(bus, spec))
+                trouble = ""
+            except BusReadError as error:  # an answer that got lost; whoever turns joints sees it
+                trouble = str(error)
+            if time.monotonic() - shown > REFRESH_S:
+                shown = time.monotonic()
+                live.update(_table(spec, sweep, text, trouble), refresh=True)
+            if select.select([sys.stdin], [], [], 0.005)[0] and sys.stdin.read(1) in ("\n", "\r", ""):
+                return
+
+
+def _table(spec: RobotSpec, sweep: Sweep, text: str, trouble: str) -> Any:
+    import numpy as np
+    from rich.table import Table
+
+    table = Table(title=text, caption=trouble or "Ctrl-C ends without saving anything")
+    for name in ("joint", "servo", "now", "lowest", "highest", "travel"):
+        table.add_column(name, justify="left" if name == "joint" else "right")
+    unmoved = set(sweep.unmoved())
+    for index, name in enumerate(spec.joint_names):
+        angles = np.rad2deg([sweep.angle[index], sweep.lowest[index], sweep.highest[index], sweep.travel[index]])
+        style = "yellow" if name in unmoved else "green"
+        table.add_row(name, str(spec.servo_ids[index]), *(f"{angle:.0f}°" for angle in angles), style=style)
+    return table
+
+
+@contextmanager
+def _single_keys() -> Iterator[None]:
+    """Keys come at once and are not shown; Ctrl-C still interrupts."""
+    saved = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
