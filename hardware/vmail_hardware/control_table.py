@@ -107,11 +107,16 @@ def servo_model(number: int) -> ServoModel:
 @functools.cache
 def servo_models() -> dict[int, ServoModel]:
     """Every known model by number."""
+    folder = Path(__file__).parent / "control_tables"
+    families = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
     models: dict[int, ServoModel] = {}
-    for path in sorted((Path(__file__).parent / "control_tables").glob("*.yaml")):
-        raw = yaml.safe_load(path.read_text())
+    for raw in families.values():
+        base = families[raw["base"]]["registers"] if "base" in raw else []
+        registers = {register["name"]: register for register in [*base, *raw["registers"]]}
+        for name in raw.get("without", ()):
+            del registers[name]
         for entry in raw["models"]:
-            models[entry["number"]] = _model(entry, raw["registers"])
+            models[entry["number"]] = _model(entry, list(registers.values()))
     return models
 
 

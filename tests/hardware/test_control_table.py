@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT, hardware_error_names, servo_model, servo_models
+from vmail_hardware.emulator import EmulatedBus
 
 
 def test_models_have_the_numbers_that_their_ping_tells() -> None:
@@ -14,6 +21,11 @@ def test_models_have_the_numbers_that_their_ping_tells() -> None:
         1000: "XH430-W350",
         1050: "XH430-V210",
         1040: "XH430-V350",
+        1130: "XM540-W150",
+        1200: "XL330-M288",
+        1190: "XL330-M077",
+        1060: "XL430-W250",
+        1160: "2XC430-W250",
     }
     assert all(model["model_number"].initial == number for number, model in servo_models().items())
 
@@ -26,7 +38,6 @@ def test_addresses_are_those_of_the_manual() -> None:
         "torque_enable": 64,
         "hardware_error_status": 70,
         "bus_watchdog": 98,
-        "goal_current": 102,
         "goal_velocity": 104,
         "profile_velocity": 112,
         "goal_position": 116,
@@ -44,6 +55,30 @@ def test_registers_do_not_overlap() -> None:
     for model in servo_models().values():
         registers = sorted(model.registers.values(), key=lambda register: register.address)
         assert all(first.end <= second.address for first, second in zip(registers, registers[1:], strict=False))
+
+
+def test_a_family_tells_only_how_it_differs() -> None:
+    small, loaded = servo_model(1200), servo_model(1060)
+    assert (small["position_p_gain"].initial, small["max_voltage_limit"].maximum) == (400, 70)
+    assert servo_model(1190)["velocity_limit"].initial == 1620
+    assert "goal_current" not in loaded.registers and loaded["position_d_gain"].initial == 4000
+    assert servo_model(1030)["goal_current"].address == 102
+
+
+@pytest.mark.parametrize("number", servo_models())
+def test_every_model_is_driven_on_the_bus(spec: RobotSpec, tmp_path: Path, number: int) -> None:
+    hand = dataclasses.replace(spec, servo_models=(number,))
+    with EmulatedBus(tmp_path / "bus", hand) as emulated:
+        bus = DynamixelBus(str(emulated.path), hand, reply_timeout_ms=200.0)
+        bus.open()
+        bus.set_torque(True)
+        emulated.plant.push(spec.rest + 0.1)
+        state = bus.read()
+        np.testing.assert_allclose(state.position, spec.rest + 0.1, atol=0.01)
+        np.testing.assert_allclose(state.current_ma, -30.0, atol=5.0)  # 300 mA a radian from the goal
+        assert bus.read_health().voltage_v == servo_model(number).nominal_voltage_v
+        assert bus.servos == dict.fromkeys(spec.servo_ids, number)
+        bus.close()
 
 
 def test_units() -> None:
