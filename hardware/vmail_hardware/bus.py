@@ -20,6 +20,7 @@ from vmail_hardware.control_table import (
 from vmail_hardware.joint_state import JointState, ServoHealth
 from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
 from vmail_hardware.servo_group import ServoGroup
+from vmail_hardware.torque_ramp import ramp
 
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
 _ATTEMPTS = 4
@@ -214,11 +215,12 @@ class DynamixelBus:
 
     # Torque ------------------------------------------------------------------------------------------------
 
-    def set_torque(self, on: bool) -> None:
+    def set_torque(self, on: bool, ramp_s: float = 0.0) -> None:
         """Switch every servo's torque on or off and read back that it is.
 
         Switching on first sets each goal to the joint's present position, so that nothing jumps, clears a tripped
-        bus watchdog and any motion profile that another program left.
+        bus watchdog and any motion profile that another program left. The force then comes up over `ramp_s` seconds,
+        unless a servo has torque already, for what it holds would drop.
 
         Raises:
             BusWriteError: some servos did not obey; `servo_ids` names them. After a failed switching on, torque is
@@ -234,11 +236,27 @@ class DynamixelBus:
         try:
             with self._link.unhurried():
                 self._aim_at_present()
+                full, limp = self._servos.pwm_limit.tolist(), not any(self._servos.values("torque_enable").values())
+                self._require("goal_pwm", *([0] * len(full) if ramp_s and limp else full))
                 self._require("torque_enable", 1)
+                if ramp_s and limp:
+                    ramp(self._servos, 0.0, 1.0, ramp_s)
+                    self._require("goal_pwm", *full)
                 self._require("bus_watchdog", self._watchdog)
         except (BusReadError, BusWriteError):
             self._confirm("torque_enable", 0)
             raise
+
+    def release(self, seconds: float) -> None:
+        """Let the joints go over so many seconds, then switch torque off: what they hold comes down, it does not fall.
+
+        Raises:
+            BusWriteError, BusReadError, BusLostError: as `set_torque`; torque may still be on.
+        """
+        if seconds > 0.0:
+            ramp(self._servos, 1.0, 0.0, seconds)
+        self.set_torque(False)
+        self._require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
 
     def reboot(self, servo_id: int) -> None:
         """Restart one servo, which clears its hardware error. It comes back without torque after about 0.3 s.

@@ -36,6 +36,7 @@ class ServoSettings:
     return_delay_time: int
     drive_mode: int
     operating_mode: int
+    pwm_limit: int
     max_position_limit: int
     min_position_limit: int
     shutdown: int

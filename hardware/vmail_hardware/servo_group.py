@@ -22,6 +22,7 @@ class ServoGroup:
         model: whose control table holds; the models of one family differ in units and factory values only.
         current_unit_ma: (N,) mA per unit of current.
         goal_range: (N,) lowest and (N,) highest goal in ticks that the servos accept.
+        pwm_limit: (N,) what Goal PWM is at full force.
         numbers: servo id to model number, once `check` has asked.
     """
 
@@ -31,6 +32,7 @@ class ServoGroup:
         self.model: ServoModel = servo_model(spec.servo_models[0])
         self.current_unit_ma = np.full(spec.action_size, self.model.current_unit_ma)
         self.goal_range = (np.zeros(spec.action_size, int), np.full(spec.action_size, 4095))
+        self.pwm_limit = np.full(spec.action_size, self.model["pwm_limit"].initial)
         self.numbers: dict[int, int] = {}
         self._spec = spec
         self._ids = spec.servo_ids
@@ -96,6 +98,7 @@ class ServoGroup:
         lowest = np.array([servo.min_position_limit for servo in settings])
         highest = np.array([servo.max_position_limit for servo in settings])
         self.goal_range = (lowest, highest)
+        self.pwm_limit = np.array([servo.pwm_limit for servo in settings])
 
     def _ping(self, servo_id: int) -> int | None:
         """Model number, asked for a second time if the first answer got lost."""

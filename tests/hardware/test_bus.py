@@ -183,6 +183,27 @@ def test_torque_on_moves_nothing(bus: DynamixelBus, emulated: EmulatedBus, spec:
     np.testing.assert_allclose(bus.read().position, pose, atol=TICK)
 
 
+def test_force_comes_and_goes_gradually(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    shares: list[float] = []
+    set_goals = emulated.plant.set_goals
+
+    def watch(goals: np.ndarray, strength: np.ndarray) -> None:
+        shares.append(float(strength[0]))
+        set_goals(goals, strength)
+
+    emulated.plant.set_goals = watch  # type: ignore[method-assign]
+    bus.set_torque(True, ramp_s=0.2)
+    up = len(shares)
+    assert shares[0] < 0.1 and shares[-1] == 1.0 and np.diff(shares).max() < 0.15 and np.all(np.diff(shares) >= 0.0)
+    bus.release(0.2)
+    assert np.diff(shares[up - 1 :]).min() > -0.15 and shares[-1] == 0.0 and torque(emulated, spec) == [0] * 9
+    assert emulated.servo(10).get("goal_pwm") == 885, "as other programs expect it"
+    bus.set_torque(True)
+    shares.clear()
+    bus.set_torque(True, ramp_s=0.2)
+    assert min(shares, default=1.0) == 1.0, "what is held already must not drop"
+
+
 def test_torque_on_clears_what_other_programs_left(bus: DynamixelBus, emulated: EmulatedBus) -> None:
     emulated.servo(22).set("bus_watchdog", -1)
     emulated.servo(22).set("profile_velocity", 10)

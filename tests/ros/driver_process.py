@@ -8,6 +8,7 @@ from typing import Any
 from ros_harness import NodeProcess, until
 
 MODULE = "vmail_nodes.dynamixel_driver"
+QUICK = {"ramp_s": 0.05, "release_s": 0.05}
 TOO_LATE = ("no answer from servo", "could not be set")  # what it says of servos whose answers came too late
 
 
@@ -16,7 +17,7 @@ def start_driver(start_node: Callable[..., NodeProcess], parameters: dict[str, A
     started: list[NodeProcess] = []
 
     def runs() -> bool:
-        driver = start_node(MODULE, parameters)
+        driver = start_node(MODULE, {**QUICK, **parameters})
         started.append(driver)
         until(lambda: "torque on" in driver.output or driver.process.poll() is not None, "the driver starts")
         found = "torque on" in driver.output

@@ -31,8 +31,8 @@ class Plant(Protocol):
         """(N,) mA now, signed like the joint's motion."""
         ...
 
-    def set_goals(self, goals: np.ndarray, torque_enabled: np.ndarray) -> None:
-        """Take over goals (N,) rad and which joints are powered (N,) bool. A joint without torque is limp.
+    def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
+        """Take over goals (N,) rad and the share of its force that each joint has (N,): 1 is all, 0 is limp.
 
         Called once per instruction that changed any of them.
         """
@@ -65,7 +65,7 @@ class FirstOrderPlant:
         self._position = np.array(start, np.float64)
         self._velocity = np.zeros_like(self._position)
         self._goal = self._position.copy()
-        self._torque = np.zeros(self._position.shape, bool)
+        self._strength = np.zeros(self._position.shape)
         self._time_constant = time_constant_s
         self._max_speed = max_speed
         self._stiffness = stiffness_ma_per_rad
@@ -89,17 +89,17 @@ class FirstOrderPlant:
         """(N,) mA, proportional to the distance that is left."""
         with self._lock:
             self._advance()
-            return np.where(self._torque, self._stiffness * (self._goal - self._position), 0.0)
+            return self._strength * self._stiffness * (self._goal - self._position)
 
-    def set_goals(self, goals: np.ndarray, torque_enabled: np.ndarray) -> None:
-        """Take over goals (N,) rad and torque (N,) bool."""
+    def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
+        """Take over goals (N,) rad and shares of force (N,)."""
         with self._lock:
             self._advance()
             self._goal = np.array(goals, np.float64)
-            self._torque = np.array(torque_enabled, bool)
+            self._strength = np.array(strength, np.float64)
 
     def push(self, positions: np.ndarray) -> None:
-        """Put the joints at (N,) rad by hand, whatever the torque."""
+        """Put the joints at (N,) rad by hand, however strong they are."""
         with self._lock:
             self._advance()
             self._position = np.array(positions, np.float64)
@@ -112,6 +112,6 @@ class FirstOrderPlant:
         self._time = now
         step = (self._goal - self._position) * (1.0 - np.exp(-elapsed / self._time_constant))
         step = np.clip(step, -self._max_speed * elapsed, self._max_speed * elapsed)
-        step = np.where(self._torque, step, 0.0)
+        step = self._strength * step
         self._position = self._position + step
         self._velocity = step / elapsed

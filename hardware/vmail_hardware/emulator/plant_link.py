@@ -53,16 +53,16 @@ class PlantLink:
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
-        powered = np.array([_holds_position(servo) for servo in self._servos])
+        strength = np.array([_strength(servo) for servo in self._servos])
         self._hold_stuck_ones()
         goals = self._goals_rad()
         for index, servo in enumerate(self._servos):
             if servo.servo_id in self._stuck:
-                goals[index], powered[index] = self._stuck[servo.servo_id], True
-        key = (goals.tobytes(), powered.tobytes())
+                goals[index], strength[index] = self._stuck[servo.servo_id], 1.0
+        key = (goals.tobytes(), strength.tobytes())
         if key != self._sent:
             self._sent = key
-            self._plant.set_goals(goals, powered)
+            self._plant.set_goals(goals, strength)
 
     @property
     def stuck_ids(self) -> set[int]:
@@ -102,6 +102,12 @@ class PlantLink:
 
 def _holds_position(servo: EmulatedServo) -> bool:
     return bool(servo.get("torque_enable")) and servo.get("operating_mode") in POSITION_MODES
+
+
+def _strength(servo: EmulatedServo) -> float:
+    """Share of its force that a servo holds its goal with."""
+    limit = servo.get("pwm_limit")
+    return min(1.0, max(0.0, servo.get("goal_pwm") / limit)) if _holds_position(servo) and limit else 0.0
 
 
 def _whole(values: np.ndarray) -> list[int]:

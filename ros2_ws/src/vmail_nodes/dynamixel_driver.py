@@ -71,6 +71,10 @@ class DynamixelDriver(ManagedNode):
         self._reopen_period = self.parameter(
             "reopen_period_s", 0.5, "Seconds between attempts on a lost port.", 0.1, 60.0
         )
+        self._ramp = self.parameter(
+            "ramp_s", 0.5, "Seconds over which force comes when torque is switched on.", 0.0, 5.0
+        )
+        self._release = self.parameter("release_s", 1.0, "Seconds over which joints are let go at the end.", 0.0, 10.0)
         self._torque_on_activate = self.parameter("torque_on_activate", True, "Power the joints when activated.")
         timeout = self.parameter("command_timeout_s", 0.35, "Oldest picture that a command may come from.", 0.02, 10.0)
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the port to appear.", 0.0, 600.0)
@@ -248,8 +252,13 @@ class DynamixelDriver(ManagedNode):
             self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
 
     def _set_torque(self, on: bool) -> None:
-        self._torque = self._torque or on  # until proven off, it may be on
-        self._bus.set_torque(on)
+        if on:
+            self._torque = True  # until proven off, it may be on
+            self._bus.set_torque(True, self._ramp)
+        elif self._torque:
+            self._bus.release(self._release)
+        else:
+            self._bus.set_torque(False)
         self._torque = on
         self.get_logger().info(f"torque {'on' if on else 'off'}")
 

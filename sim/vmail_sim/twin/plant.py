@@ -69,7 +69,7 @@ class ClawPlant:
         self._kick_countdown = -1
         self._lost_s = 0.0
         self._error: Exception | None = None
-        self._apply_torque(np.zeros(robot.action_size, bool))
+        self._apply_torque(np.zeros(robot.action_size))
         self.random_start()
 
     @property
@@ -110,12 +110,12 @@ class ClawPlant:
         with self._lock:
             return self._physics.data.actuator_force / TORQUE_PER_MA
 
-    def set_goals(self, goals: np.ndarray, torque_enabled: np.ndarray) -> None:
-        """Servo goals (N,) rad and which servos have torque (N,) bool."""
+    def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
+        """Servo goals (N,) rad and the share of its force that each servo has (N,), 0 for none."""
         with self._lock:
             self._goals_at = time.monotonic()
             self._physics.set_control(goals)
-            self._apply_torque(torque_enabled)
+            self._apply_torque(strength)
             if self._kick_after is not None:
                 self._kick_countdown, self._kick_after = self._kick_after, None
 
@@ -184,9 +184,9 @@ class ClawPlant:
             self._kick_countdown = max(self._kick_countdown - 1, -1)
             self._physics.step()
 
-    def _apply_torque(self, enabled: np.ndarray) -> None:
+    def _apply_torque(self, strength: np.ndarray) -> None:
         # A position servo's force is gain * goal - bias * angle: both zero is a joint that swings freely.
-        gain = np.where(enabled, self._gain, 0.0)
+        gain = self._gain * strength
         self._physics.model.actuator_gainprm[:, 0] = gain
         self._physics.model.actuator_biasprm[:, 1] = -gain
 
