@@ -38,6 +38,7 @@ class Guard:
         future_tolerance_s: float = 0.05,
         over_current_s: float = 0.1,
         temperature_hysteresis_c: float = 5.0,
+        voltage_hysteresis_v: float = 0.3,
     ) -> None:
         """Start in a hold, without a command.
 
@@ -50,6 +51,7 @@ class Guard:
             over_current_s: how long a current must stay above the limit, and over how long it is smoothed to slow a
                 joint down before that; contact gives short peaks.
             temperature_hysteresis_c: how far below the limit a servo must cool before motion goes on.
+            voltage_hysteresis_v: how far above the limit a supply must come back before motion goes on.
         """
         self._spec = spec
         self._command_timeout = command_timeout_s
@@ -61,7 +63,9 @@ class Guard:
         self._load_ma = np.zeros(spec.action_size)
         self._load_time = -np.inf
         self._temperature = dict.fromkeys(spec.servo_ids, -np.inf)
+        self._voltage_enough = spec.min_voltage_v + voltage_hysteresis_v
         self._hot: dict[int, float] = {}
+        self._weak: dict[int, float] = {}
         self._errors: dict[int, str] = {}
         self._current_high_since = np.full(spec.action_size, np.nan)
         self._pose: np.ndarray | None = None
@@ -107,6 +111,10 @@ class Guard:
             self._hot[health.servo_id] = health.temperature_c
             if health.temperature_c <= self._cool_enough_c:
                 del self._hot[health.servo_id]
+        if health.voltage_v < (self._voltage_enough if health.servo_id in self._weak else self._spec.min_voltage_v):
+            self._weak[health.servo_id] = health.voltage_v
+        else:
+            self._weak.pop(health.servo_id, None)
 
     def check(self, command: Command | None, state: JointState | None, now: float) -> Decision:
         """Decide what to write.
@@ -122,7 +130,7 @@ class Guard:
         if trouble is not None:
             return self._blind(*trouble)
         self._watch_robot(state)
-        robot = self._latched or self._heat()
+        robot = self._latched or self._heat() or self._supply()
         if robot is not None:
             self._stop_at(state.position)
             self._forget_command(*robot)
@@ -247,6 +255,15 @@ class Guard:
         return (
             Reason.OVER_TEMPERATURE,
             f"servo {servo_id} has {temperature:.0f} C; motion goes on below {self._cool_enough_c:.0f} C",
+        )
+
+    def _supply(self) -> tuple[Reason, str] | None:
+        if not self._weak:
+            return None
+        servo_id, voltage = min(self._weak.items(), key=lambda item: item[1])
+        return (
+            Reason.LOW_VOLTAGE,
+            f"servo {servo_id} has {voltage:.1f} V: check its supply; motion goes on at {self._voltage_enough:.1f} V",
         )
 
     def _latch(self, reason: Reason, detail: str) -> None:

@@ -27,6 +27,7 @@ class Reason(enum.StrEnum):
     STATE_MISSING = "state_missing"
     BUS_SILENT = "bus_silent"
     OVER_TEMPERATURE = "over_temperature"
+    LOW_VOLTAGE = "low_voltage"
     OVER_CURRENT = "over_current"
     HARDWARE_ERROR = "hardware_error"
     SERVO_WATCHDOG = "servo_watchdog"
@@ -37,6 +38,11 @@ class Reason(enum.StrEnum):
     def holds(self) -> bool:
         """Whether the robot stands still for it. Not so for ok, for limits that only clip, and for a late arrival."""
         return self not in _MOVING
+
+    @property
+    def is_of_robot(self) -> bool:
+        """Whether the robot itself is in trouble, and must stop where it is."""
+        return self.is_latched or self in (Reason.OVER_TEMPERATURE, Reason.LOW_VOLTAGE)
 
     @property
     def is_latched(self) -> bool:

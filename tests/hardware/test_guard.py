@@ -240,6 +240,15 @@ def test_heat_holds_until_the_servo_has_cooled_down() -> None:
     assert guard.latched is None
 
 
+def test_a_weak_supply_holds_until_it_has_come_back() -> None:
+    guard, _ = moving_guard()
+    for voltage, holds in ((10.1, False), (9.8, True), (10.2, True), (10.3, False), (10.1, False)):
+        guard.update_health(health(voltage_v=voltage), True)
+        decision = guard.check(Command(SPEC.rest, 0.0), state(), 0.0)
+        assert (decision.reason is Reason.LOW_VOLTAGE) == decision.holding == holds, voltage
+    assert guard.latched is None
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -349,9 +358,10 @@ class AnySequence(RuleBasedStateMachine):
     def tick(self) -> None:
         self.decision = self.guard.check(None, self.state, self.now)
 
-    @rule(temperature=st.floats(20.0, 90.0), error=st.sampled_from([0, 0, 0, 0x20]))
-    def feel(self, temperature: float, error: int) -> None:
-        self.guard.update_health(health(temperature_c=temperature, hardware_error=error), True)
+    @rule(temperature=st.floats(20.0, 90.0), voltage=st.floats(8.0, 13.0), error=st.sampled_from([0, 0, 0, 0x20]))
+    def feel(self, temperature: float, voltage: float, error: int) -> None:
+        seen = health(temperature_c=temperature, voltage_v=voltage, hardware_error=error)
+        self.guard.update_health(seen, True)
 
     @rule()
     def reset(self) -> None:

@@ -16,7 +16,7 @@ from vmail_nodes.policy_watch import Limits, PolicyWatch
 
 NOW = 1_700_000_000_000_000_000
 MS = 1_000_000
-LIMITS = Limits(image_age_s=0.35, joint_states_age_s=0.25, freeze_frames=3, freeze_travel_rad=0.1)
+LIMITS = Limits(image_age_s=0.35, joint_states_age_s=0.25, freeze_frames=3, freeze_travel_rad=0.1, contrast=8)
 
 
 def watch_at(image_ns: int, joints_ns: int = NOW, limits: Limits = LIMITS) -> PolicyWatch:
@@ -40,7 +40,7 @@ def test_the_runners_own_limits_are_three_periods_and_some(
     names = ["max_image_age_s", "max_joint_states_age_s"]
     answer = ros.call(GetParameters, "policy_runner/get_parameters", GetParameters.Request(names=names))
     image_age_s, joints_age_s = (value.double_value for value in answer.values)
-    limits = Limits(image_age_s, joints_age_s, freeze_frames=3, freeze_travel_rad=0.1)
+    limits = Limits(image_age_s, joints_age_s, freeze_frames=3, freeze_travel_rad=0.1, contrast=8)
     period_ns = round(robot.control_period * 1e9)
     assert reason(watch_at(NOW - 3 * period_ns, NOW - 3 * period_ns, limits)) is None
     assert reason(watch_at(NOW - 4 * period_ns, NOW, limits)) == "camera_stale"
@@ -100,3 +100,13 @@ def test_equal_pictures_are_frozen_only_while_joints_move() -> None:
     assert [watch.frozen(picture, pose) for pose in (still, moved)] == [None, None]  # two are not yet three
     assert watch.frozen(picture, moved) is not None
     assert watch.frozen(picture + 1, moved) is None
+
+
+@pytest.mark.parametrize(
+    ("darkest", "brightest", "expected"), [(0, 7, "camera_dark"), (0, 8, None), (255, 255, "camera_dark")]
+)
+def test_a_picture_in_which_nothing_is_to_be_seen(darkest: int, brightest: int, expected: str | None) -> None:
+    picture = np.full((4, 4, 3), darkest, np.uint8)
+    picture[2, 2, 1] = brightest
+    trouble = PolicyWatch(LIMITS).unseen(picture)
+    assert (trouble and trouble.reason) == expected

@@ -23,6 +23,7 @@ class RobotSpec(RobotInterface):
         max_joint_acceleration: rad/s^2, by which a goal may ask a joint to become faster; it may always become slower.
         slow_current_ma, slow_temperature_c: of one servo; beyond them the guard slows the joint, or the hand, down.
         max_current_ma, max_temperature_c: of one servo; beyond them the guard holds.
+        min_voltage_v: of any servo's supply; below it the guard holds.
         fingers: which of them may get into each other's way; None leaves that to whoever commands.
         joint_states_current_scale: `joint_states.effort` is the current in mA times this.
         servo_protocol, servo_baud, servo_models: how servos are spoken to, and the model numbers that they may have.
@@ -36,6 +37,7 @@ class RobotSpec(RobotInterface):
     slow_temperature_c: float
     max_current_ma: float
     max_temperature_c: float
+    min_voltage_v: float
     joint_states_current_scale: float
     servo_protocol: float
     servo_baud: int
@@ -86,6 +88,7 @@ def _from_yaml(raw: dict[str, Any]) -> RobotSpec:
         slow_temperature_c=float(raw["slow_temperature_c"]),
         max_current_ma=float(raw["max_current_ma"]),
         max_temperature_c=float(raw["max_temperature_c"]),
+        min_voltage_v=float(raw["min_voltage_v"]),
         joint_states_current_scale=float(raw["joint_states_current_scale"]),
         control_rate_hz=float(raw["control_rate_hz"]),
         camera_width=int(raw["camera"]["width"]),

@@ -224,8 +224,7 @@ class DynamixelDriver(ManagedNode):
             if decision.holding:
                 self._held, self._blind = None, True
             return None
-        robot_trouble = decision.reason.is_latched or decision.reason is Reason.OVER_TEMPERATURE
-        begins = self._held is None or (robot_trouble and decision.reason is not self._held)
+        begins = self._held is None or (decision.reason.is_of_robot and decision.reason is not self._held)
         return decision.goals if begins or not decision.holding else None
 
     def _publish_state(self, state: JointState) -> None:

@@ -106,6 +106,9 @@ class PolicyRunner(ManagedNode):
             joint_states_age_s=self.parameter("max_joint_states_age_s", 0.35, "The same of joint states.", 0.02, 10.0),
             freeze_frames=self.parameter("freeze_frames", 5, "Identical pictures that are a freeze, if ...", 2, 1000),
             freeze_travel_rad=self.parameter("freeze_travel_rad", 0.05, "... a joint moved so far.", 0.0, 10.0),
+            contrast=self.parameter(
+                "min_contrast", 8, "Stop at a picture of less grey levels than that; 0 never.", 0, 255
+            ),
         )
 
     def _warm_up(self) -> None:
@@ -191,9 +194,9 @@ class PolicyRunner(ManagedNode):
             self._watch.forget_picture()
         else:
             self._unsent = 0
-        frozen = self._watch.frozen(row.image, row.joint_positions)
-        if frozen is not None:
-            self._stop(diagnostics.ERROR, *frozen)
+        trouble = self._watch.unseen(row.image) or self._watch.frozen(row.image, row.joint_positions)
+        if trouble is not None:
+            self._stop(diagnostics.ERROR, *trouble)
             return
         began = time.perf_counter()
         try:

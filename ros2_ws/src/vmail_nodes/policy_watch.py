@@ -1,4 +1,4 @@
-"""When a policy must stop commanding: old or frozen pictures, missing joint states. Knows no ROS."""
+"""When a policy must stop commanding: old, frozen or empty pictures, missing joint states. Knows no ROS."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ class Limits:
         freeze_frames: this many identical pictures in a row are a frozen camera ...
         freeze_travel_rad: ... when a joint has meanwhile moved so far. Both, because a picture of a still scene without
             sensor noise, as a simulator renders it, is rightly identical.
+        contrast: grey levels between the darkest and the brightest value of a picture, below which nothing is to be
+            seen in it: a lens cap, no light, a broken driver.
     """
 
     image_age_s: float
     joint_states_age_s: float
     freeze_frames: int
     freeze_travel_rad: float
+    contrast: int
 
 
 class PolicyWatch:
@@ -97,6 +100,15 @@ class PolicyWatch:
         return Trouble(
             "camera_frozen",
             f"{self._same_pictures} identical pictures while a joint moved {travel:.2f} rad; restart the camera",
+        )
+
+    def unseen(self, picture: np.ndarray) -> Trouble | None:
+        """Take a tick's picture (H, W, 3): is anything to be seen in it?"""
+        found = int(picture.max()) - int(picture.min())
+        if found >= self._limits.contrast:
+            return None
+        return Trouble(
+            "camera_dark", f"all of the picture lies within {found} grey levels; look at lens cap, light and exposure"
         )
 
     def forget_picture(self) -> None:
