@@ -24,7 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 REAL_TIME = {"ros", "hardware", "faults"}
 # What a folder's conftest and tests import, beyond the base install. Where it is missing, the folder is left out.
-NEEDS = {"ros": ("rclpy",), "demo": ("torch", "rclpy")}
+NEEDS = {"ros": ("rclpy",), "faults": ("rclpy", "mujoco"), "demo": ("torch", "rclpy")}
 MISSING = {
     folder: [module for module in modules if importlib.util.find_spec(module) is None]
     for folder, modules in NEEDS.items()

@@ -23,6 +23,8 @@ from vmail_hardware.servo_group import ServoGroup
 from vmail_hardware.torque_ramp import ramp
 
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
+_LENGTHS = 12  # of answers: from 126 up to 135, and up to 146
+_SOUND_READS = 200  # after which no late answer is on its way any more
 _ATTEMPTS = 4
 _CLOSE_PATIENCE_S = 0.5
 _CLOSE_PAUSE_S = 0.02
@@ -58,6 +60,7 @@ class DynamixelBus:
         self._servos = ServoGroup(spec, self._link)
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
+        self._extra = self._sound_reads = 0
         self._torque_may_be_on = False
 
     # Opening and closing -----------------------------------------------------------------------------------
@@ -156,8 +159,17 @@ class DynamixelBus:
             BusLostError: the port went away.
         """
         asked = time.time()
-        answers = self._servos.read("present_current", _PRESENT.size)
-        raw = np.array([_PRESENT.unpack(answers[servo_id][1]) for servo_id in self._ids], np.float64)
+        try:
+            answers = self._servos.read("present_current", _PRESENT.size + self._extra)
+        except BusReadError:
+            # Answers that are merely late may come in answer to the next question, and nothing in them tells their age.
+            # So the next question asks for another number of bytes, and answers of another length are not taken.
+            self._extra, self._sound_reads = (self._extra + 1) % _LENGTHS, 0
+            raise
+        self._sound_reads += 1
+        if self._sound_reads == _SOUND_READS:
+            self._extra = 0
+        raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
         direction = self.spec.direction
         return JointState(
             position=(raw[:, 2] * RAD_PER_TICK - self.spec.zero_rad) * direction,

@@ -148,6 +148,29 @@ def test_health_of_a_silent_servo(bus: DynamixelBus, emulated: EmulatedBus) -> N
     assert bus.read_health().servo_id == 11
 
 
+def test_an_answer_that_comes_too_late_is_not_taken_for_a_new_one(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=60.0, watchdog_s=0.0)
+    bus.open()
+    bus.read()
+    emulated.faults.reply_delay_s = 0.15  # each answer comes while a later question waits for its own
+    for _ in range(15):
+        with pytest.raises(BusReadError):
+            bus.read()
+    emulated.faults.reply_delay_s = 0.0
+    wait_until(lambda: _reads(bus))
+    assert bus.read().position.shape == (9,)
+    bus._torque_may_be_on = False
+    bus.close()
+
+
+def _reads(bus: DynamixelBus) -> bool:
+    try:
+        bus.read()
+    except BusReadError:
+        return False
+    return True
+
+
 # Writing and torque ----------------------------------------------------------------------------------------
 
 

@@ -324,6 +324,13 @@ def test_a_hardware_error_latches(ros: Ros, bus: EmulatedBus, commander: Command
     bus.faults.hardware_errors = {11: 0x04}
     status = ros.wait_reason("dynamixel_driver", "hardware_error", within=3.0)
     assert "11" in status.message
+    refused = ros.call(Trigger, "dynamixel_driver/reset_guard")
+    assert not refused.success and "torque_enable of servo 11" in refused.message
+    bus.faults.hardware_errors = {}
+    answer = ros.call(Trigger, "dynamixel_driver/reset_guard")
+    assert answer.success and answer.message == "cleared hardware_error, restarted servo 11 (FFJ11)"
+    assert torque(bus) == [1] * 9
+    ros.wait_reason("dynamixel_driver", "ok")
 
 
 def test_a_missing_port_is_one_clear_error(start_node: Callable[..., NodeProcess], tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ Reads the joints at 100 Hz and writes a command the moment it arrives. On troubl
 once and is then silent, with the reason on /diagnostics. Torque is off whenever the process ends.
 
 Subscribes: `joint_commands`. Publishes: `joint_states`, `joint_commands_sent` (what was written, and how long after
-the camera frame). Serves: `~/estop`, `~/reset_guard` (Trigger), `~/torque` (SetBool).
+the camera frame). Serves: `~/estop`, `~/reset_guard` (Trigger; it also restarts servos that have shut down), `~/torque`
+(SetBool).
 
 One thread does everything: reads and writes cannot interleave on the port.
 """
@@ -36,6 +37,7 @@ from vmail_nodes.messages import command_message, joint_state_message, ns_from_t
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 
 NS = 1e-9
+REBOOT_S = 0.5  # a servo is back after 0.3 s
 
 
 class DynamixelDriver(ManagedNode):
@@ -292,10 +294,28 @@ class DynamixelDriver(ManagedNode):
         return response
 
     def _on_reset_guard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        latched = self._guard.latched
+        latched, revived = self._guard.latched, ""
+        try:
+            if latched in (Reason.HARDWARE_ERROR, Reason.TORQUE_LOST, Reason.SERVO_WATCHDOG):
+                revived = self._revive()
+        except BusError as error:  # what was latched stays so
+            response.success, response.message = False, str(error)
+            return response
         self._guard.reset()
-        response.success, response.message = True, f"cleared {latched}" if latched else "nothing was latched"
+        self._held = None
+        response.success, response.message = True, f"cleared {latched}{revived}" if latched else "nothing was latched"
         return response
+
+    def _revive(self) -> str:
+        """Restart servos that have shut down, and give all their torque again; says which were restarted."""
+        failed = [health for health in (self._bus.read_health() for _ in self._spec.servo_ids) if health.hardware_error]
+        for health in failed:
+            self._bus.reboot(health.servo_id)
+        if failed:
+            time.sleep(REBOOT_S)
+        if self._torque:
+            self._set_torque(True)
+        return "".join(f", restarted servo {health.servo_id} ({health.joint_name})" for health in failed)
 
     def _on_torque(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:
