@@ -186,8 +186,8 @@ def report() -> Iterator[list[str]]:
         head = [
             "# Faults",
             "",
-            "Made by `VMAIL_FAULTS_REPORT=FILE pytest tests/faults`: real nodes on the twin. After: from the fault to the",
-            "driver's named hold; no new command reached the servos from then on, until it was over.",
+            "Made by `VMAIL_FAULTS_REPORT=FILE pytest tests/faults`: real nodes on the twin. After: from the fault to",
+            "the driver's named hold; no new command reached the servos from then on, until it was over.",
             f"Commit {git_commit()}, {machine()}.",
             "",
         ]
