@@ -99,16 +99,34 @@ def test_a_hand_is_calibrated_by_moving_it(bus: EmulatedBus, start: Terminal, tm
     assert not any(bus.servo(servo_id).get("torque_enable") for servo_id in SPEC.servo_ids)
 
 
-def test_a_joint_that_was_forgotten_is_named_and_nothing_is_saved(
+def test_a_joint_that_was_forgotten_is_named_and_may_be_moved_yet(
     bus: EmulatedBus, start: Terminal, tmp_path: Path
 ) -> None:
     start.wait_for("1 of 2")
     sweep(bus, slice(0, 8))
     start.press(b"\n")
     start.wait_for("2 of 2")
+    time.sleep(0.3)
     start.press(b"\n")
-    assert start.end() == 2
-    assert "THJ32 hardly moved" in start.printed and not (tmp_path / "hand.yaml").exists()
+    start.wait_for("THJ32 hardly moved")
+    assert not (tmp_path / "hand.yaml").exists()
+    sweep(bus)
+    bus.plant.push(np.zeros(9))
+    time.sleep(0.5)
+    start.press(b"\n")
+    assert start.end() == 0, start.printed[-2000:]
+    np.testing.assert_allclose(load_calibration(tmp_path / "hand.yaml").zero_rad, MOUNTED.zero_rad, atol=0.01)
+
+
+def test_an_enter_that_is_pressed_twice_is_not_taken_for_the_home_pose(
+    bus: EmulatedBus, start: Terminal, tmp_path: Path
+) -> None:
+    start.wait_for("1 of 2")
+    sweep(bus)
+    start.press(b"\n\n")
+    start.wait_for("2 of 2")
+    time.sleep(1.5)
+    assert start.process.poll() is None and not (tmp_path / "hand.yaml").exists()
 
 
 def test_without_a_terminal_it_says_so(bus: EmulatedBus, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from vmail_core.episodes.bag_reading import IMAGE, JOINTS, SENT, TWIN, Bag, BagE
 from vmail_core.episodes.quality import Quality, Remark
 from vmail_core.robot import RobotSpec
 
+STORAGE = (".mcap", ".db3")
 FILM_PIXELS = 320  # height at least, for people
 
 
@@ -40,8 +41,13 @@ class TakeFacts:
 
 
 def is_take(path: Path) -> bool:
-    """Whether the folder is a bag, whole or not."""
-    return path.is_dir() and ((path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3")))
+    """Whether the folder is a bag, whole or not, and nothing else."""
+    if not path.is_dir():
+        return False
+    inside = list(path.iterdir())
+    return any(file.suffix in STORAGE for file in inside) and all(
+        file.is_file() and (file.suffix in STORAGE or file.name == "metadata.yaml") for file in inside
+    )
 
 
 def find_takes(folder: str | Path) -> list[Path]:

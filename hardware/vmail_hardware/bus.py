@@ -251,10 +251,10 @@ class DynamixelBus:
                 full, limp = self._servos.pwm_limit.tolist(), not any(self._servos.values("torque_enable").values())
                 self._require("goal_pwm", *([0] * len(full) if ramp_s and limp else full))
                 self._require("torque_enable", 1)
-                if ramp_s and limp:
-                    ramp(self._servos, 0.0, 1.0, ramp_s)
-                    self._require("goal_pwm", *full)
                 self._require("bus_watchdog", self._watchdog)
+                if ramp_s and limp:
+                    ramp(self._servos, 0.0, 1.0, ramp_s)  # its writes feed the watchdog
+                    self._require("goal_pwm", *full)
         except (BusReadError, BusWriteError):
             self._confirm("torque_enable", 0)
             raise

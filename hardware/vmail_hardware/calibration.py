@@ -24,6 +24,7 @@ from vmail_core.robot import RobotSpec
 TURN_RAD = 2.0 * np.pi
 LEAST_TRAVEL_RAD = 0.2  # a joint that was moved less was forgotten
 TOLERANCE_RAD = 0.1  # a joint that stands farther outside of its travel is not the one that was calibrated
+ARRAYS = ("direction", "zero_rad", "lowest", "highest")
 STEADY_RAD = 0.02  # how far joints may move while the home pose is read
 
 
@@ -71,6 +72,7 @@ class Calibration:
         robot: name of the robot.
         made: day and time, ISO 8601.
         servos: servo id to model number, in the robot's order.
+        direction: (N,) +1 or -1 of the robot then: zeros and travel hold for it alone.
         zero_rad: (N,) servo angle at which each joint reads 0.
         lowest, highest: (N,) rad, ends of each joint's travel, as joint angles.
     """
@@ -78,6 +80,7 @@ class Calibration:
     robot: str
     made: str
     servos: dict[int, int]
+    direction: np.ndarray
     zero_rad: np.ndarray
     lowest: np.ndarray
     highest: np.ndarray
@@ -88,7 +91,7 @@ class Calibration:
 
     def _text(self) -> str:
         plain = dataclasses.asdict(self)
-        for name in ("zero_rad", "lowest", "highest"):
+        for name in ARRAYS:
             plain[name] = [round(float(value), 6) for value in plain[name]]
         return yaml.safe_dump(plain, sort_keys=False)
 
@@ -114,6 +117,12 @@ class Calibration:
                 f"the calibration of {self.made} is of robot {self.robot} with servos {list(self.servos)}, not of "
                 f"{spec.name} with {list(spec.servo_ids)}: run `vmail calibrate` with this robot"
             )
+        turned = np.flatnonzero(self.direction != spec.direction)
+        if len(turned):
+            raise CalibrationError(
+                f"{_name(spec, int(turned[0]))} has another direction in the robot's file than when it was calibrated, "
+                f"on {self.made[:10]}: run `vmail calibrate` again"
+            )
         beyond = (spec.lower < self.lowest - TOLERANCE_RAD) | (spec.upper > self.highest + TOLERANCE_RAD)
         if beyond.any():
             joint = int(np.argmax(beyond))
@@ -124,12 +133,24 @@ class Calibration:
             )
         return dataclasses.replace(spec, zero_rad=self.zero_rad)
 
-    def check(self, spec: RobotSpec, positions: np.ndarray) -> None:
-        """Make sure that the joints (N,) rad, read with the calibrated robot, stand where they can stand.
+    def check(self, spec: RobotSpec, servos: dict[int, int], positions: np.ndarray) -> None:
+        """Make sure that these are the servos, and that the joints stand where they can stand.
+
+        A horn that was turned a little, so that the joint is still within its travel, cannot be told from here.
+
+        Args:
+            spec: the calibrated robot.
+            servos: id to model number, as found.
+            positions: (N,) rad, read with the calibrated robot.
 
         Raises:
-            CalibrationError: one stands outside of its travel: a horn was turned, or a servo replaced.
+            CalibrationError: a servo is of another model, or a joint stands outside of its travel.
         """
+        other = [servo_id for servo_id, number in self.servos.items() if servos.get(servo_id) != number]
+        if other:
+            raise CalibrationError(
+                f"servo {other[0]} is of another model than on {self.made[:10]}: run `vmail calibrate`"
+            )
         outside = (positions < self.lowest - TOLERANCE_RAD) | (positions > self.highest + TOLERANCE_RAD)
         if outside.any():
             joint = int(np.argmax(outside))
@@ -170,7 +191,7 @@ def calibrate(
     zero = pose - spec.direction * home
     ends = np.sort(np.stack([(end - turns - zero) * spec.direction for end in (sweep.lowest, sweep.highest)]), axis=0)
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return Calibration(spec.name, made, servos, zero, ends[0], ends[1])
+    return Calibration(spec.name, made, servos, spec.direction, zero, ends[0], ends[1])
 
 
 def _refuse_wrapped(spec: RobotSpec, sweep: Sweep, pose: np.ndarray) -> None:
@@ -219,7 +240,7 @@ def load_calibration(path: str | Path) -> Calibration:
         raise FileNotFoundError(f"no calibration at {path}; `vmail calibrate --port DEVICE` makes one")
     try:
         plain: dict[str, Any] = yaml.safe_load(path.read_text())
-        arrays = {name: np.array([float(v) for v in plain[name]]) for name in ("zero_rad", "lowest", "highest")}
+        arrays = {name: np.array([float(v) for v in plain[name]]) for name in ARRAYS}
         servos = {int(servo_id): int(model) for servo_id, model in plain["servos"].items()}
         made = Calibration(str(plain["robot"]), str(plain["made"]), servos, **arrays)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -63,19 +63,23 @@ class SelfCollision:
 
     def clearance(self, positions: np.ndarray) -> np.ndarray:
         """Smallest distance (...) m between capsules of two fingers at angles (..., N); below 0 they overlap."""
+        return np.asarray(self._gaps(positions).min(-1))
+
+    def _gaps(self, positions: np.ndarray) -> np.ndarray:
+        """Distances (..., P) m between the capsules of each pair."""
         start, end = self.capsules(positions)
         one, other = self._one, self._other
-        gaps = _segment_distance(start[..., one, :], end[..., one, :], start[..., other, :], end[..., other, :])
-        return np.asarray((gaps - self._thickness).min(-1))
+        lines = _segment_distance(start[..., one, :], end[..., one, :], start[..., other, :], end[..., other, :])
+        return np.asarray(lines - self._thickness)
 
     def reach(self, present: np.ndarray, goals: np.ndarray) -> np.ndarray:
         """The farthest point (N,) on the straight way from `present` to `goals`, both (N,) rad, that is clear so far.
 
-        Fingers that are too near each other already may do whatever does not bring them nearer.
+        A pair that is too near already may do whatever does not bring it nearer.
         """
         way = present + np.linspace(0.0, 1.0, _PIECES + 1)[:, None] * (goals - present)
-        clearance = self.clearance(way)
-        blocked = clearance < min(self._least, float(clearance[0])) - _ROUNDING_M
+        gaps = self._gaps(way)
+        blocked = (gaps < np.minimum(self._least, gaps[0]) - _ROUNDING_M).any(-1)
         return np.asarray(way[int(np.argmax(blocked)) - 1] if blocked.any() else goals)
 
 

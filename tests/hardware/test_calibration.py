@@ -98,11 +98,15 @@ def test_a_calibration_is_read_as_it_was_written_and_the_one_before_is_kept(tmp_
 
 def test_a_hand_that_has_changed_since_is_refused() -> None:
     found = made()
-    found.check(SPEC, SPEC.rest)
+    found.check(SPEC, SERVOS, SPEC.rest)
     turned = SPEC.rest.copy()
     turned[7] = SPEC.upper[7] + 0.4
     with pytest.raises(CalibrationError, match=r"THJ31 \(servo 31\) stands at 1\.45 rad.*run `vmail calibrate`"):
-        found.check(SPEC, turned)
+        found.check(SPEC, SERVOS, turned)
+    with pytest.raises(CalibrationError, match="servo 20 is of another model"):
+        found.check(SPEC, SERVOS | {20: 1060}, SPEC.rest)
+    with pytest.raises(CalibrationError, match=r"FFJ11 \(servo 11\) has another direction"):
+        found.apply(MIRRORED)
     with pytest.raises(CalibrationError, match="is of robot dclaw"):
         found.apply(dataclasses.replace(SPEC, name="left"))
     with pytest.raises(CalibrationError, match=r"FFJ10 \(servo 10\) travels from -0\.63 to 0\.63 rad, but its limits"):

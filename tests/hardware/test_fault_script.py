@@ -40,6 +40,12 @@ def test_faults_begin_end_and_add_up() -> None:
     assert faults == Faults()
 
 
+def test_two_errors_of_one_servo_are_both_shown() -> None:
+    faults = Faults()
+    FaultScript(["overload=11", "overheat=11,12"]).apply(faults, 0.0)
+    assert faults.hardware_errors == {11: 0x24, 12: 0x04}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -49,6 +55,10 @@ def test_faults_begin_end_and_add_up() -> None:
         ("heat=30", "for example heat=30:75"),
         ("lose=1.5", "between 0 and 1"),
         ("delay", "for example delay=0.01"),
+        ("delay=-1", "between 0 and 60"),
+        ("heat=30:300", "between 0 and 255"),
+        ("voltage=30:inf", "between 0 and 60"),
+        ("silent=32@1.2.3", "write NAME=VALUE@AFTER"),
     ],
 )
 def test_what_is_no_fault_is_answered_with_what_is(text: str, message: str) -> None:

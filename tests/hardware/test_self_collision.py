@@ -72,9 +72,21 @@ def test_fingers_that_are_too_near_may_part() -> None:
     near = next(pose for pose in poses(1, 500) if hand().clearance(pose) < 0.0)
     np.testing.assert_array_equal(hand(least=0.05).reach(SPEC.rest, SPEC.rest), SPEC.rest)
     way = near + np.linspace(0.0, 1.0, 13)[:, None] * (SPEC.rest - near)
-    if np.all(hand().clearance(way) >= hand().clearance(near) - 1e-9):
+    if np.all(hand()._gaps(way) >= np.minimum(LEAST, hand()._gaps(near)) - 1e-9):
         np.testing.assert_array_equal(hand().reach(near, SPEC.rest), SPEC.rest)
     assert hand().clearance(hand().reach(near, SPEC.rest)) >= hand().clearance(near) - 1e-9
+
+
+def test_one_pair_that_touches_does_not_leave_the_others_alone() -> None:
+    guarded, rng = hand(), np.random.default_rng(3)
+    pairs = 0
+    for _ in range(400):
+        present, goals = rng.uniform(SPEC.lower, SPEC.upper, (2, 9))
+        before = guarded._gaps(present)
+        after = guarded._gaps(guarded.reach(present, goals))
+        pairs += before.min() < LEAST
+        assert np.all(after >= np.minimum(LEAST, before) - 1e-9)
+    assert pairs > 50
 
 
 def test_a_hand_whose_fingers_have_different_numbers_of_links() -> None:
@@ -101,5 +113,7 @@ def test_a_hand_whose_fingers_have_different_numbers_of_links() -> None:
     ],
 )
 def test_a_hand_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match="at least two with capsules"):
+        fingers_from({**RAW, "on_palm": RAW["on_palm"][:1]}, SPEC.joint_names)
     with pytest.raises(ValueError, match=message):
         fingers_from({**RAW, "on_palm": [{**RAW["on_palm"][0], **change}, *RAW["on_palm"][1:]]}, SPEC.joint_names)

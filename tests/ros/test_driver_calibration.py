@@ -24,7 +24,11 @@ def calibration(shift: float, path: Path) -> str:
     """A file that says that every joint's zero lies `shift` rad from where the robot's file has it."""
     servos = dict.fromkeys(SPEC.servo_ids, SPEC.servo_models[0])
     travel = (SPEC.lower - 0.2, SPEC.upper + 0.2)
-    return str(Calibration(SPEC.name, "2026-11-26T10:00:00+00:00", servos, SPEC.zero_rad + shift, *travel).save(path))
+    return str(
+        Calibration(
+            SPEC.name, "2026-11-26T10:00:00+00:00", servos, SPEC.direction, SPEC.zero_rad + shift, *travel
+        ).save(path)
+    )
 
 
 @pytest.mark.parametrize("by_user", [False, True])

@@ -40,8 +40,11 @@ class Pad:
         self.source.add_state(joints(MIDDLE))
         self.step()
 
-    def step(self, message: Joy | None = None) -> np.ndarray:
+    def step(self, message: Joy | None = None, obeys: bool = True) -> np.ndarray:
+        """A tenth of a second; by default the joints are where the last command sent them."""
         self.now, self.stamp = self.now + 0.1, self.stamp + 1
+        if obeys and self.source.target is not None:
+            self.source.add_state(joints(self.source.target))
         if message is not None:
             self.source.add_pad(message, self.now)
         self.source.add_frame(self.stamp)
@@ -85,14 +88,37 @@ def test_buttons_choose_fingers_and_poses_and_stop_the_hand() -> None:
     assert held.step(joy(pad.DEAD_MAN, sticks={pad.AXES[0]: 1.0}))[3] > MIDDLE[3]
     np.testing.assert_array_equal(held.step(joy(pad.REST)), held.step())  # not without the dead man's button
     held.step(joy())
-    np.testing.assert_array_equal(held.step(joy(pad.DEAD_MAN, pad.REST)), SPEC.rest)
-    np.testing.assert_array_equal(held.step(joy(pad.DEAD_MAN, pad.STAY)), MIDDLE)
+    held.step(joy(pad.DEAD_MAN, pad.REST))
+    on_the_way = held.step(joy(pad.DEAD_MAN))
+    for _ in range(20):
+        there = held.step(joy(pad.DEAD_MAN))
+    np.testing.assert_allclose(there, SPEC.rest)
+    assert np.abs(on_the_way - SPEC.rest).max() > 0.1
     assert not held.source.wants_estop
     held.step(joy(pad.ESTOP))
     assert held.source.wants_estop
     held.source.wants_estop = False
     held.step(joy(pad.ESTOP))
     assert not held.source.wants_estop, "a button that stays down was pressed once"
+
+
+def test_letting_go_leaves_the_hand_where_it_is() -> None:
+    held = Pad()
+    held.step(joy(pad.DEAD_MAN, pad.REST))
+    held.step(joy(pad.DEAD_MAN))
+    at = held.source.target.copy()
+    for message in (joy(), None, None, joy(pad.DEAD_MAN)):
+        np.testing.assert_array_equal(held.step(message), at)
+
+
+def test_a_joint_that_something_stops_does_not_wind_up() -> None:
+    held = Pad()
+    for _ in range(20):
+        target = held.step(joy(pad.DEAD_MAN, sticks={pad.AXES[0]: 1.0}), obeys=False)
+    assert target[0] - MIDDLE[0] <= SPEC.max_joint_speed * SPEC.control_period + 1e-9
+    held.source.on_hold()
+    held.source.add_state(joints(MIDDLE))
+    np.testing.assert_array_equal(held.step(joy()), MIDDLE)
 
 
 def test_a_small_pad_lacks_axes_and_does_no_harm() -> None:
@@ -123,6 +149,8 @@ def test_a_take_is_done_again_from_its_first_pose_on() -> None:
     assert np.ptp(np.stack(commands), axis=0).max() > 0.5
     source.begin()
     assert not source.finished and ask(source, first, 1) is not None
+    source.on_hold()
+    assert source.finished.startswith("the driver did not obey") and ask(source, first, 2) is None
 
 
 def test_a_hand_that_cannot_reach_the_first_pose_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import select
 import sys
 import termios
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from vmail_core.robot import load_robot
     from vmail_hardware.bus import DynamixelBus
-    from vmail_hardware.calibration import Sweep, calibrate, default_path
+    from vmail_hardware.calibration import CalibrationError, Sweep, calibrate, default_path
 
     if not sys.stdin.isatty():
         raise OSError("calibration asks for keys: start it in a terminal")
@@ -54,13 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     with DynamixelBus(arguments.port, spec) as bus, _single_keys():
         bus.set_torque(False)
         _watch(bus, spec, sweep, SWEEP_TEXT)
-        _watch(bus, spec, sweep, HOME_TEXT.format(arguments.home))
-        reads = []
-        for _ in range(HOME_READS):
-            reads.append(_servo_angles(bus, spec))
-            sweep.add(reads[-1])
-            time.sleep(HOME_S / HOME_READS)
-        made = calibrate(spec, sweep, reads, home, bus.servos)
+        while True:
+            _watch(bus, spec, sweep, HOME_TEXT.format(arguments.home))
+            try:
+                made = calibrate(spec, sweep, _home_reads(bus, spec, sweep), home, bus.servos)
+                made.apply(spec)  # as the driver will
+                break
+            except CalibrationError as error:  # what was swept so far counts: move on, and press Enter again
+                print(error)
     path = made.save(arguments.out or default_path(spec))
     print(f"{path}: the driver takes it from now on for robot {spec.name}")
     return 0
@@ -71,12 +73,28 @@ def _servo_angles(bus: DynamixelBus, spec: RobotSpec) -> np.ndarray:
     return spec.zero_rad + spec.direction * bus.read().position
 
 
+def _home_reads(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep) -> list[np.ndarray]:
+    """Servo angles, several in a row; an answer that gets lost is asked for again."""
+    from vmail_hardware.bus_errors import BusReadError
+
+    reads: list[np.ndarray] = []
+    while len(reads) < HOME_READS:
+        try:
+            reads.append(_servo_angles(bus, spec))
+            sweep.add(reads[-1])
+        except BusReadError:
+            time.sleep(0.1)
+        time.sleep(HOME_S / HOME_READS)
+    return reads
+
+
 def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
     """Show the joints, and follow them, until Enter."""
     from rich.live import Live
 
     from vmail_hardware.bus_errors import BusReadError
 
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an Enter that was pressed twice is not meant for this step
     shown, trouble = 0.0, ""
     with Live(auto_refresh=False) as live:
         while True:
@@ -88,8 +106,10 @@ def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
             if time.monotonic() - shown > REFRESH_S:
                 shown = time.monotonic()
                 live.update(_table(spec, sweep, text, trouble), refresh=True)
-            if select.select([sys.stdin], [], [], 0.005)[0] and sys.stdin.read(1) in ("\n", "\r", ""):
-                return
+            if select.select([sys.stdin], [], [], 0.005)[0]:
+                keys = os.read(sys.stdin.fileno(), 64)
+                if not keys or b"\n" in keys or b"\r" in keys:
+                    return
 
 
 def _table(spec: RobotSpec, sweep: Sweep, text: str, trouble: str) -> Any:

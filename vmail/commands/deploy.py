@@ -70,9 +70,13 @@ def up(arguments: argparse.Namespace) -> int:
     if arguments.graph is None:
         print(up.usage())
         return 0
+    _need_ros()
+    return up.up(arguments.graph, up.parse_assignments(arguments.assignments))
+
+
+def _need_ros() -> None:
     if importlib.util.find_spec("rclpy") is None:
         raise ModuleNotFoundError("the nodes need rclpy", name="rclpy")
-    return up.up(arguments.graph, up.parse_assignments(arguments.assignments))
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -82,6 +86,7 @@ def replay(arguments: argparse.Namespace) -> int:
 
     if not is_take(arguments.take):
         raise ValueError(f"{arguments.take} is not a take: give one of those that `vmail takes DIR` lists")
+    _need_ros()
     given = {"record": "none", **parse_assignments(arguments.assignments)}
     return up("dclaw_teleop_demo", {**given, "teleop": "replay", "take": str(arguments.take.absolute())})
 

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 0.0 <= start < end:
             raise ValueError(f"--trim {start:g} {end:g}: give two times in seconds, the first one smaller")
         report = trim_bag(arguments.path, start, end)
-        print(f"{arguments.path}: {sum(report.messages.values())} messages, {end - start:g} s are left")
+        print(f"{arguments.path}: {sum(report.messages.values())} messages, {report.seconds:.1f} s are left")
     else:
         from vmail_nodes.take import delete_take
 

@@ -158,7 +158,7 @@ def _usable_runs(rows: list[Row], report: SourceReport) -> list[list[Row]]:
 
 
 def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
-    noted = ("operator", "vmail_version", "simulator_version", "take", "recovered")
+    noted = ("operator", "vmail_version", "simulator_version", "take", "recovered", "trimmed", "calibration_digest")
     return {
         "source": "bag",
         "bag": bag.path.name,

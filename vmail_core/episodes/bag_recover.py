@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def _rewrite(
     target: Path,
     report: RecoverReport,
     custom: dict[str, str],
-    kept_s: tuple[float, float] = (0.0, float("inf")),
+    kept_s: tuple[float, float] = (-math.inf, math.inf),
 ) -> None:
     """Write a new bag at `target`; of the messages those between two times, in seconds after the first one."""
     writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
@@ -142,7 +143,7 @@ def _rewrite(
             key, log_ns = (channel.topic, schema.name), message.log_time
             if schema.name == NOTES_TYPE and channel.topic.endswith(f"/{NOTES}"):
                 notes, noted = notes or _notes(message.data), noted + 1
-                log_ns += round(1e9 * kept_s[0])
+                log_ns += round(1e9 * max(0.0, kept_s[0]))
             else:
                 first_ns = log_ns if first_ns is None else first_ns
                 if not kept_s[0] <= (log_ns - first_ns) * 1e-9 <= kept_s[1]:

@@ -116,8 +116,9 @@ class Quality:
         moving = np.flatnonzero(np.abs(angles - angles[0]).max(1) > MOVED_RAD)
         if not len(moving):
             return [*found, Remark(Verdict.REJECT, "no joint moved")]
-        still = np.flatnonzero(np.abs(angles - angles[-1]).max(1) > MOVED_RAD)[-1]
-        for where, idle in (("first", times[moving[0]] - times[0]), ("last", times[-1] - times[still])):
+        away = np.flatnonzero(np.abs(angles - angles[-1]).max(1) > MOVED_RAD)
+        last = away[-1] if len(away) else moving[-1]
+        for where, idle in (("first", times[moving[0]] - times[0]), ("last", times[-1] - times[last])):
             if idle > IDLE_S:
                 found.append(Remark(Verdict.WARN, f"nothing moves in the {where} {idle:.1f} s: trim it"))
         return found

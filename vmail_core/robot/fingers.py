@@ -82,6 +82,8 @@ def fingers_from(raw: dict[str, Any], joint_names: tuple[str, ...]) -> Fingers:
     wrong = sorted({name for name in used if used.count(name) > 1 or name not in joint_names})
     if wrong:
         raise ValueError(f"fingers: {', '.join(wrong)} must be joints of the robot, each in one finger")
+    if sum(any(link.capsules for link in finger.links) for finger in fingers) < 2:
+        raise ValueError("fingers: at least two with capsules are needed to keep them apart; leave the section out")
     return Fingers(float(raw["least_clearance"]), tuple(fingers))
 
 

@@ -25,6 +25,23 @@ def _of_ids(text: str) -> dict[int, float]:
     return {int(servo_id): float(number) for servo_id, number in (part.split(":") for part in text.split(","))}
 
 
+def _bounded(least: float, most: float) -> Callable[[str], dict[int, float]]:
+    def read(text: str) -> dict[int, float]:
+        values = _of_ids(text)
+        if not all(least <= value <= most for value in values.values()):
+            raise ValueError(f"a value lies between {least:g} and {most:g}")
+        return values
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.0 <= seconds <= 60.0:
+        raise ValueError("a delay lies between 0 and 60 seconds")
+    return seconds
+
+
 def _error(bit: int) -> Callable[[str], dict[int, int]]:
     return lambda text: dict.fromkeys(_ids(text), bit)
 
@@ -51,14 +68,14 @@ KINDS: dict[str, Kind] = {
     "stuck": Kind("stuck_ids", _ids, "12"),
     "overload": Kind("hardware_errors", _error(OVERLOAD), "11"),
     "overheat": Kind("hardware_errors", _error(OVERHEATING), "11"),
-    "heat": Kind("temperatures_c", lambda text: {i: round(t) for i, t in _of_ids(text).items()}, "30:75"),
-    "voltage": Kind("voltages_v", _of_ids, "30:9.1"),
+    "heat": Kind("temperatures_c", _bounded(0.0, 255.0), "30:75"),
+    "voltage": Kind("voltages_v", _bounded(0.0, 60.0), "30:9.1"),
     "lose": Kind("lose_share", share, "0.05"),
-    "delay": Kind("reply_delay_s", float, "0.01"),
-    "spikes": Kind("reply_spikes_s", float, "0.05"),
+    "delay": Kind("reply_delay_s", _seconds, "0.01"),
+    "spikes": Kind("reply_spikes_s", _seconds, "0.05"),
     "unplug": Kind("unplugged", lambda text: True, ""),
 }
-_FORM = re.compile(r"(?P<name>\w+)(=(?P<value>[^@+]*))?(@(?P<after>[\d.]+))?(\+(?P<length>[\d.]+))?")
+_FORM = re.compile(r"(?P<name>\w+)(=(?P<value>[^@+]*))?(@(?P<after>\d+(\.\d+)?))?(\+(?P<length>\d+(\.\d+)?))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +109,16 @@ def parse_fault(text: str, kinds: Mapping[str, Kind] = KINDS) -> ScriptedFault:
     return ScriptedFault(text, field, value, start, end)
 
 
+def _together(one: Any, other: Any) -> Any:
+    """Two faults of one kind at once: both sets of servos, both error bits of a servo; of anything else the later."""
+    if isinstance(one, set):
+        return one | other
+    if isinstance(one, dict):
+        bits = {key: one[key] | other[key] for key in one.keys() & other.keys() if isinstance(one[key], int)}
+        return one | other | bits
+    return other
+
+
 class FaultScript:
     """Faults that come and go."""
 
@@ -110,7 +137,7 @@ class FaultScript:
             value = getattr(sound, field)
             for fault in active:
                 if fault.field == field:
-                    value = value | fault.value if isinstance(value, set | dict) else fault.value
+                    value = _together(value, fault.value)
             setattr(faults, field, value)
         begun = [f"{fault.text} begins" for fault in active if fault not in self._active]
         ended = [f"{fault.text} ends" for fault in self._active if fault not in active]

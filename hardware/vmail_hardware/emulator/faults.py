@@ -30,7 +30,7 @@ class Faults:
     lose_next: int = 0
     lose_share: float = 0.0
     hardware_errors: dict[int, int] = dataclasses.field(default_factory=dict)
-    temperatures_c: dict[int, int] = dataclasses.field(default_factory=dict)
+    temperatures_c: dict[int, float] = dataclasses.field(default_factory=dict)
     voltages_v: dict[int, float] = dataclasses.field(default_factory=dict)
     reply_delay_s: float = 0.0
     reply_spikes_s: float = 0.0

@@ -46,7 +46,7 @@ class PlantLink:
         for servo, position, velocity, current in zip(self._servos, self._ticks(), velocities, currents, strict=True):
             moving = abs(velocity) > servo.get("moving_threshold")
             goal = servo.get("goal_position")
-            temperature = faults.temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C)
+            temperature = round(faults.temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C))
             voltage = round(faults.voltages_v.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
             values = (tick, moving, 0, 0, current, velocity, position, 0, goal, voltage, temperature)
             servo.set_bytes(_MEASURED_ADDRESS, _MEASURED.pack(*values))

@@ -294,7 +294,8 @@ class DemoRecorder(ManagedNode):
             elif key == NEXT:
                 self._try(self._stop if self._take else self._start)
             elif key == DISCARD:
-                self._try(self._discard, self._start)
+                there = self._take or (self._kept and self._kept.path.exists())
+                self._try(*([self._discard] if there else []), self._start)
 
     def _try(self, *acts: Callable[[], str]) -> None:
         """Do one after the other what nobody waits for an answer to; the first that fails says why and ends it."""

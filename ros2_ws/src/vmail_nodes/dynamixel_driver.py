@@ -37,6 +37,7 @@ from vmail_nodes.messages import command_message, joint_state_message, ns_from_t
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 
 NS = 1e-9
+READ_ATTEMPTS = 5
 REBOOT_S = 0.5  # a servo is back after 0.3 s
 
 
@@ -50,7 +51,8 @@ class DynamixelDriver(ManagedNode):
         self._sent = self.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
         self._opened = contextlib.ExitStack()  # what `cleanup` has to close
         self._state: JointState | None = None
-        self._torque = False
+        self._torque = False  # may be on
+        self._torque_wanted = False  # what was asked for last, whether it could be done or not
         self._next_attempt: float | None = None  # to open a port that was lost
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
         self._blind = False  # the guard holds without knowing where the joints are
@@ -89,7 +91,7 @@ class DynamixelDriver(ManagedNode):
             self._bus.open(configure=setup)
             self._opened.callback(self._close)
             if calibration is not None:
-                calibration.check(self._spec, self._bus.read().position)
+                calibration.check(self._spec, self._bus.servos, self._read_patiently())
         except (BusError, CalibrationError) as error:
             self._opened.close()
             raise NodeError(str(error)) from error
@@ -106,6 +108,13 @@ class DynamixelDriver(ManagedNode):
             raise NodeError(str(error)) from error
         self.get_logger().info(f"calibrated on {calibration.made}")
         return calibration
+
+    def _read_patiently(self) -> np.ndarray:
+        """Joint angles (N,), asked for again if an answer got lost."""
+        for _ in range(READ_ATTEMPTS - 1):
+            with contextlib.suppress(BusReadError):
+                return self._bus.read().position
+        return self._bus.read().position
 
     def activate(self) -> None:
         """Hold the present pose with torque on, and begin to listen."""
@@ -177,14 +186,14 @@ class DynamixelDriver(ManagedNode):
                 self._start_over()
             self._publish_state(self._state)
             if self._ticks % self._health_every == 0:
-                self._guard.update_health(self._bus.read_health(), self._torque)
+                self._guard.update_health(self._bus.read_health(), self._torque_wanted)
         except BusReadError as error:
             self._silent_reads += 1
             self._silence = str(error)
             self._diagnostics.set_values(silent_ids=list(error.silent_ids), silent_reads=self._silent_reads)
 
     def _on_command(self, message: JointTrajectory) -> None:
-        if self._next_attempt is not None or not self._torque:
+        if self._next_attempt is not None or not self._torque_wanted:
             return
         stamp_ns = ns_from_time(message.header.stamp)
         try:
@@ -204,7 +213,7 @@ class DynamixelDriver(ManagedNode):
     def _apply(self, decision: Decision, stamp_ns: int | None = None) -> None:
         """Write what the guard decided, publish what came of a command, and report."""
         goals = self._due(decision)
-        if goals is not None and self._torque:
+        if goals is not None and self._torque_wanted:
             try:
                 self._bus.write_goals(goals)
             except BusWriteError as error:
@@ -241,7 +250,10 @@ class DynamixelDriver(ManagedNode):
         self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, age_ns))
 
     def _report(self, decision: Decision) -> None:
-        if not self._torque:
+        if self._torque and not self._torque_wanted:
+            detail = "it could not be switched off everywhere; call ~/torque false again, or cut the servos' power"
+            self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
+        elif not self._torque:
             self._diagnostics.report(diagnostics.WARN, "torque_off", "commands are ignored; switch on with ~/torque")
         elif not decision.holding:
             # Limits act on most steps of a policy: counted in the values, not worth a change of state.
@@ -253,9 +265,11 @@ class DynamixelDriver(ManagedNode):
             self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
 
     def _set_torque(self, on: bool) -> None:
+        self._torque_wanted = on
         if on:
             self._torque = True  # until proven off, it may be on
             self._bus.set_torque(True, self._ramp)
+            self._start_over()  # goals of before may be far away
         elif self._torque:
             self._bus.release(self._release)
         else:
@@ -274,7 +288,7 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.reopen()
             self._start_over()
-            self._set_torque(self._torque)
+            self._set_torque(self._torque_wanted)
             self._next_attempt = None
         except BusError as error:
             self._next_attempt = time.monotonic() + self._reopen_period
@@ -313,14 +327,14 @@ class DynamixelDriver(ManagedNode):
             self._bus.reboot(health.servo_id)
         if failed:
             time.sleep(REBOOT_S)
-        if self._torque:
+        if self._torque_wanted:
             self._set_torque(True)
         return "".join(f", restarted servo {health.servo_id} ({health.joint_name})" for health in failed)
 
     def _on_torque(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:
             if self._next_attempt is not None:
-                self._torque = request.data  # for when the port is back
+                self._torque_wanted = request.data  # for when the port is back
             self._set_torque(request.data)
             response.success, response.message = True, f"torque {'on' if request.data else 'off'}"
         except BusError as error:

@@ -1,7 +1,7 @@
 """Commands from a gamepad (sensor_msgs/Joy, as ROS's joy_node publishes it): sticks move one finger at a time.
 
-Nothing moves unless the dead man's button is held. Axes and buttons are those of an Xbox pad; of another one,
-`ros2 topic echo joy` shows which is which.
+Nothing moves unless the dead man's button is held: let go, and the hand stays where it is. Axes and buttons are those
+of an Xbox pad; of another one, `ros2 topic echo joy` shows which is which.
 """
 
 from __future__ import annotations
@@ -49,8 +49,14 @@ class GamepadSource:
     def begin(self) -> None:
         """Start from where the joints are, once they are known."""
         self.target: np.ndarray | None = None
+        self._pose: np.ndarray | None = None  # that a button asks for, until sticks move again
         self._present: np.ndarray | None = None
         self._frame: int | None = None
+        self._moving = False
+
+    def on_hold(self) -> None:
+        """The driver does not obey: when it does again, nothing may be left to catch up with."""
+        self.target = self._pose = None
 
     def add_state(self, message: JointState) -> None:
         """Where the joints are now."""
@@ -76,11 +82,12 @@ class GamepadSource:
                 self._finger = (self._finger + step) % len(self._fingers)
                 names = ", ".join(self._spec.joint_names[joint] for joint in self._fingers[self._finger])
                 self._said.append(f"sticks move {names}")
-        if self._held and self._present is not None:
-            if REST in new:
-                self.target = self._spec.rest.copy()
-            elif STAY in new:
-                self.target = self._present.copy()
+        if self._sticks.any() or STAY in new:
+            self._pose = None
+        if STAY in new and self._present is not None:
+            self.target = self._present.copy()
+        if REST in new and self._held:
+            self._pose = self._spec.rest.copy()
 
     def command(self, now: float | None = None) -> tuple[int, np.ndarray] | None:
         """The target as the sticks have moved it by `now`."""
@@ -88,11 +95,18 @@ class GamepadSource:
             return None
         now = time.monotonic() if now is None else now
         elapsed, self._moved = min(now - self._moved, 0.2), now
-        if self._held and now - self._heard < SILENCE_S:
+        assert self._present is not None
+        moving = self._held and now - self._heard < SILENCE_S
+        if moving:
             joints = self._fingers[self._finger][: len(AXES)]
             span = (self._spec.upper - self._spec.lower)[joints]
+            self.target = self.target if self._pose is None else self._pose.copy()
             self.target[joints] += self._sticks[: len(joints)] * span * elapsed / FULL_SCALE_S
-            self.target = np.clip(self.target, self._spec.lower, self._spec.upper)
+            # Never farther ahead than a step: a joint that is stopped by something must not wind up.
+            self.target = self._spec.limit_step(self.target, self._present)
+        elif self._moving:
+            self.target, self._pose = self._present.copy(), None
+        self._moving = moving
         stamp_ns, self._frame = self._frame, None
         return stamp_ns, self.target.copy()
 

@@ -88,6 +88,10 @@ class ReplaySource:
         self._next += 1
         return stamp_ns, self._commands[self._next - 1].copy()
 
+    def on_hold(self) -> None:
+        """Half of a take is not the take: end."""
+        self.finished = self.finished or f"the driver did not obey command {self._next} of {self._take.name}"
+
     def poll(self) -> str:
         """Says once that the replay proper begins."""
         if self._there and not self._said:

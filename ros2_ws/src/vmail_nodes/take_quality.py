@@ -32,7 +32,7 @@ class TakeGate:
         if self._mode == OFF:
             return
         message = deserialize_message(data, JointState)
-        if set(self._robot.joint_names) <= set(message.name):
+        if set(self._robot.joint_names) <= set(message.name) and len(message.position) == len(message.name):
             positions = [message.position[message.name.index(name)] for name in self._robot.joint_names]
             self._quality.joints(ns_from_time(message.header.stamp), np.array(positions))
 

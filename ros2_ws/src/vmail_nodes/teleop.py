@@ -24,7 +24,7 @@ from vmail_nodes import diagnostics
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.messages import command_message, ns_from_time
-from vmail_nodes.qos import COMMANDS, SENSOR_SUBSCRIBER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
 
@@ -44,6 +44,7 @@ class Teleop(ManagedNode):
         self._commands = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._estop: Client = self.create_client(Trigger, "dynamixel_driver/estop")
         self._running = False
+        self._obeyed: float | None = None
         self._steps = 0
 
     def configure(self) -> None:
@@ -79,6 +80,8 @@ class Teleop(ManagedNode):
             self.create_service(Trigger, "~/stop", self._on_stop),
             self.create_timer(WATCH_PERIOD_S, self._watch),
         ]
+        sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
+        self._endpoints.append(sent)
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
         self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start")
@@ -109,6 +112,9 @@ class Teleop(ManagedNode):
         if self._running:
             self._command()
 
+    def _on_sent(self, message: JointTrajectory) -> None:
+        self._obeyed = time.monotonic()
+
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
         self._source.add_pad(message, time.monotonic())
@@ -135,6 +141,8 @@ class Teleop(ManagedNode):
             self._source.wants_estop = False
             self._stop_hand()
         now = time.monotonic()
+        if self._running and self._obeyed is not None and now - self._obeyed > SILENCE_LIMIT_S:
+            self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
         if self._running and now - self._heard > SILENCE_LIMIT_S:
             detail = f"no picture for {SILENCE_LIMIT_S} s, so no commands"
             self._diagnostics.report(diagnostics.ERROR, "camera_too_old", detail)
@@ -144,15 +152,19 @@ class Teleop(ManagedNode):
 
     def _stop_hand(self) -> None:
         """Nobody waits for the answer: whoever pressed looks at the hand."""
-        self.get_logger().warning("emergency stop; `vmail call dynamixel_driver/reset_guard` lets the hand move again")
+        self.get_logger().warning(
+            "emergency stop; to go on, `vmail call` dynamixel_driver/reset_guard and teleop/start"
+        )
         if not self._estop.service_is_ready():
             self.get_logger().error("no driver hears the emergency stop: cut the servos' power")
         self._estop.call_async(Trigger.Request())
+        self._stop("emergency stop; call ~/start to command again")
 
     def _start(self) -> None:
         self._source.begin()
         self._begin_ns = time.time_ns()
         self._heard = self._commanded = time.monotonic()
+        self._obeyed = None  # not known: there may be no driver yet
         self._running, self._steps = True, 0
         self._diagnostics.report(diagnostics.OK, "running", steps=0)
 

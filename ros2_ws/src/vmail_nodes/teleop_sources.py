@@ -45,6 +45,9 @@ class Source(Protocol):
     def command(self) -> tuple[int, np.ndarray] | None:
         """The stamp of the frame that is due and desired positions (N,) rad, or None when nothing is due."""
 
+    def on_hold(self) -> None:
+        """The driver does not obey any more; called again and again until it does."""
+
     def poll(self) -> str:
         """Called 20 times a second; returns a line for the log, or nothing."""
 
@@ -106,6 +109,9 @@ class ExpertSource:
         self._last_action = self._expert(state)
         return stamp_ns, self._spec.desired_positions(self._last_action)
 
+    def on_hold(self) -> None:
+        """The expert sees where the joints are, at every step."""
+
     def poll(self) -> str:
         """Nothing to watch."""
         return ""
@@ -158,6 +164,10 @@ class KeyboardSource:
             return None
         stamp_ns, self._frame = self._frame, None
         return stamp_ns, self._keys.target.copy()
+
+    def on_hold(self) -> None:
+        """Keys that were pressed meanwhile count for nothing: go on from where the joints are then."""
+        self._keys.target = None
 
     def poll(self) -> str:
         """Read keys and move the target."""

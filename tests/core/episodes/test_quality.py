@@ -78,3 +78,10 @@ def test_rendered_pictures_may_repeat_and_nothing_at_all_is_no_take() -> None:
 def test_the_worst_comes_first() -> None:
     remarks = take(idle_start=3.0, gap=1.0).remarks()
     assert [remark.verdict for remark in remarks] == [Verdict.REJECT, Verdict.WARN]
+
+
+def test_joints_that_hardly_stray_are_judged_too() -> None:
+    quality = take(joints=False)
+    for step, angle in enumerate((0.0, 0.04, 0.02)):
+        quality.joints(step * 10_000_000, MIDDLE + angle)
+    assert quality.verdict() is Verdict.ACCEPT
