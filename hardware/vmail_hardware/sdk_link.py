@@ -14,6 +14,9 @@ from vmail_hardware.sdk_port import QuickPort
 ALERT_BIT = 0x80
 _PROTOCOL = 2.0
 _UNHURRIED_TIMEOUT_MS = 400.0
+_PATIENCE = (
+    4  # packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop
+)
 
 
 class SdkLink:
@@ -87,7 +90,7 @@ class SdkLink:
         with self._transaction() as port:
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
             self._check_sent(result, servo_ids)
-            for _ in servo_ids:
+            for _ in range(_PATIENCE * len(servo_ids)):  # late answers to earlier questions may lie between
                 packet, result = self._handler.rxPacket(port, False)
                 if result == COMM_RX_TIMEOUT:
                     break
@@ -96,6 +99,8 @@ class SdkLink:
                 # Servos answer in the order asked; one out of order is a late answer to an earlier question.
                 del expected[: expected.index(packet[4]) + 1]
                 answers[packet[4]] = (packet[8], bytes(packet[9 : 9 + length]))
+                if not expected:
+                    break
         return answers
 
     def sync_write(self, address: int, data: dict[int, bytes]) -> None:

@@ -56,7 +56,8 @@ class FakeRobot:
         self.camera, self.joints, self.driver = "good", True, "good"
         self.moves = True
         self._robot, self._period_ns = robot, round(NS_PER_S / robot.control_rate_hz)
-        self._positions, self._picture = robot.rest.copy(), np.zeros((16, 16, 3), np.uint8)
+        self._positions = robot.rest.copy()
+        self._picture = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         self._newest = (0, self._positions.copy())
         self._stamp_ns = self._due_ns = 0
         self._listening, self._dealt_with, self._commanded, self._posed = False, True, False, False

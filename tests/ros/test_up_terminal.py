@@ -42,4 +42,5 @@ def test_keys_record_a_take_and_end_the_graph(ros: Ros, terminal: tuple[int, int
         if graph.poll() is None:
             graph.terminate()
             graph.wait(START_TIMEOUT_S)
-    assert (tmp_path / "take_0001" / "metadata.yaml").is_file()
+    # Nobody commanded, so the take is no good, and put aside.
+    assert (tmp_path / ".rejected" / "take_0001" / "metadata.yaml").is_file()
