@@ -14,9 +14,8 @@ from vmail_hardware.sdk_port import QuickPort
 ALERT_BIT = 0x80
 _PROTOCOL = 2.0
 _UNHURRIED_TIMEOUT_MS = 400.0
-_PATIENCE = (
-    4  # packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop
-)
+# Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
+_PATIENCE = 4
 
 
 class SdkLink:

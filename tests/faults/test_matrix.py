@@ -6,7 +6,6 @@ what was seen is written there as a table (results/faults.md was made so).
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import time
@@ -138,16 +137,6 @@ class Rig:
         assert self.call(f"{self.commander}/start")[0]
         self.sent.wait_for(4)
 
-    @contextlib.contextmanager
-    def broken(self, script: str) -> Iterator[int]:
-        """Break something meanwhile; gives the time, in ns, before it did."""
-        since_ns = time.time_ns()
-        self.ros.set_parameter("twin", "faults", script)
-        try:
-            yield since_ns
-        finally:
-            self.ros.set_parameter("twin", "faults", "")
-
     def reason(self, node: str, wanted: tuple[str, ...], since_ns: int, within: float) -> tuple[str, float] | None:
         """The first of the wanted reasons that a node has given since, and seconds from then until it did."""
         deadline = time.monotonic() + within
@@ -204,7 +193,7 @@ def test_a_fault_ends_in_a_named_hold_and_the_hand_goes_on_afterwards(
     frames = len(rig.images.messages)
     stops = bool(fault.holds) and rig.mode not in fault.spares
     aside = ""
-    with rig.broken(fault.script) as since_ns:
+    with rig.ros.broken(fault.script) as since_ns:
         if stops:
             held = rig.reason("dynamixel_driver", fault.holds, since_ns, HOLD_S)
             assert held is not None, f"the driver gave none of {fault.holds}"

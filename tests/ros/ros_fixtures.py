@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,27 +43,35 @@ def _probe() -> Iterator[Ros]:
     probe.close()
 
 
-def _starter(folder: Path) -> Iterator[Callable[..., NodeProcess]]:
-    started: list[NodeProcess] = []
+class Starter:
+    """Starts nodes as processes whose parameter files and logs lie in a folder, and ends them all."""
 
-    def start(
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[NodeProcess] = []
+
+    def __call__(
+        self,
         module: str,
         parameters: dict[str, Any] | None = None,
         name: str | None = None,
         remap: dict[str, str] | None = None,
         stdin: int = subprocess.DEVNULL,
     ) -> NodeProcess:
-        started.append(NodeProcess(module, folder, parameters or {}, name, remap, stdin))
-        return started[-1]
+        self._started.append(NodeProcess(module, self._folder, parameters or {}, name, remap, stdin))
+        return self._started[-1]
 
-    def end_all() -> None:
-        for process in reversed(started):
+    def end_all(self) -> None:
+        """End what was started, the last one first."""
+        for process in reversed(self._started):
             process.end()
-        started.clear()
+        self._started.clear()
 
-    start.end_all = end_all  # type: ignore[attr-defined]
-    yield start
-    end_all()
+
+def _starter(folder: Path) -> Iterator[Starter]:
+    starter = Starter(folder)
+    yield starter
+    starter.end_all()
 
 
 @pytest.fixture
@@ -79,14 +87,12 @@ def module_ros(ros_domain: int) -> Iterator[Ros]:
 
 
 @pytest.fixture
-def start_node(ros_domain: int, tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
+def start_node(ros_domain: int, tmp_path: Path) -> Iterator[Starter]:
     """Start `python -m MODULE` with parameters, node name and remappings; all end with the test."""
     yield from _starter(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def module_start_node(
-    ros_domain: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., NodeProcess]]:
+def module_start_node(ros_domain: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     """`start_node` for processes that the tests of a module share."""
     yield from _starter(tmp_path_factory.mktemp("nodes"))

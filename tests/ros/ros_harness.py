@@ -5,13 +5,14 @@ Waiting is patient, so that a busy machine fails nothing. What a node owes in ti
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,16 @@ class Ros:
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         (result,) = self.call(SetParameters, f"/{node_name}/set_parameters", request).results
         assert result.successful, f"{node_name}.{name} = {value!r}: {result.reason}"
+
+    @contextlib.contextmanager
+    def broken(self, script: str) -> Iterator[int]:
+        """Break something in the twin meanwhile, by a fault script; gives the time, in nanoseconds, before it did."""
+        since_ns = time.time_ns()
+        self.set_parameter("twin", "faults", script)
+        try:
+            yield since_ns
+        finally:
+            self.set_parameter("twin", "faults", "")
 
     def wait_reason(
         self,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,16 +60,6 @@ class Chain:
         """A new start, and the expert commands."""
         assert self.ros.call(Trigger, "twin/reset").success
         assert self.ros.call(Trigger, "teleop/start").success
-
-    @contextlib.contextmanager
-    def fault(self, script: str) -> Iterator[int]:
-        """Break something in the twin meanwhile; gives the time, in nanoseconds, before it did."""
-        since_ns = time.time_ns()
-        self.ros.set_parameter("twin", "faults", script)
-        try:
-            yield since_ns
-        finally:
-            self.ros.set_parameter("twin", "faults", "")
 
     def torque_is_off(self) -> bool:
         """What the twin says of its servos."""
@@ -152,7 +141,7 @@ def test_torque_is_off_in_the_servos_after_a_signal_to_the_driver(chain: Chain, 
 def test_a_camera_that_stops_ends_in_a_named_hold(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)
-    with chain.fault("camera=stopped") as since_ns:
+    with chain.ros.broken("camera=stopped") as since_ns:
         for node, reason in (
             ("camera", "camera_frozen"),
             ("teleop", "camera_too_old"),
@@ -167,7 +156,7 @@ def test_faults_of_the_servos_end_in_named_holds(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)
     for script, reason in (("silent=12", "bus_silent"), ("unplug", "bus_lost")):
-        with chain.fault(script) as since_ns:
+        with chain.ros.broken(script) as since_ns:
             chain.ros.wait_reason("dynamixel_driver", reason, within=5.0, since_ns=since_ns)
         chain.ros.wait_reason("dynamixel_driver", "ok", within=5.0)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vmail_core.durable import sync
 from vmail_core.episodes.episode import Episode
 
 FORMAT = "vmail-episode-1"
@@ -131,7 +132,7 @@ def _write_new(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         _publish(Path(temporary), path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -144,14 +145,6 @@ def _publish(temporary: Path, path: Path) -> None:
     except OSError:
         # Some file systems have no hard links (FAT, some network shares): a rename is as atomic there.
         os.rename(temporary, path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exists(path: Path) -> FileExistsError:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
+from vmail_core.durable import sync
 from vmail_core.learners.config import Config, config_from_dict
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
@@ -270,15 +270,6 @@ def reading(checkpoint: Path) -> Iterator[None]:
         raise ValueError(
             f"{checkpoint} is damaged ({error}): restore it from a copy, or remove it, and `vmail train` begins anew"
         ) from error
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

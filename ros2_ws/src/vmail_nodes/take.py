@@ -15,6 +15,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
+from vmail_core.durable import sync
+
 NOTES_TYPE = "std_msgs/msg/String"
 _PREFIX = "take_"
 
@@ -105,8 +107,8 @@ class Take:
         try:
             self._writer.close()
             for file in self.path.iterdir():
-                _sync(file)
-            _sync(self.path)
+                sync(file)
+            sync(self.path)
         except OSError as error:
             raise self._unwritable(error) from error
         seconds = (self._writer.max_timestamp - self._writer.min_timestamp) / 1e9
@@ -163,11 +165,3 @@ def delete_take(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(path, doomed)
     shutil.rmtree(doomed)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
