@@ -7,6 +7,7 @@ while its bus is still there. If this program is killed, its nodes notice and en
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +29,7 @@ __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", 
 STOP_TIMEOUT_S = 10.0
 POLL_PERIOD_S = 0.1
 COLORS = (36, 33, 32, 35, 34)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclasses.dataclass
@@ -77,16 +80,17 @@ class Graph:
         width = max(len(node.name) for node in self._nodes)
         for index, node in enumerate(self._nodes):
             # A session of its own keeps the terminal's Ctrl-C from reaching all nodes at once; `stop` has an order.
-            process = subprocess.Popen(
-                node_command(node, self._run_dir),
-                env={**node_environment(), "VMAIL_PARENT_PID": str(os.getpid())},  # nodes end when this process does
-                stdin=None if node.terminal else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            with _signals_blocked():
+                process = subprocess.Popen(
+                    node_command(node, self._run_dir),
+                    env={**node_environment(), "VMAIL_PARENT_PID": str(os.getpid())},  # nodes end when this does
+                    stdin=None if node.terminal else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                )
             prefix = f"[{node.name}]".ljust(width + 2)
             if self._output is None and sys.stdout.isatty():
                 prefix = f"\033[{COLORS[index % len(COLORS)]}m{prefix}\033[0m"
@@ -109,11 +113,8 @@ class Graph:
         return failed
 
 
-def run_graph(nodes: list[GraphNode], run_dir: Path) -> int:
-    """Run nodes until a signal arrives or one of them ends; returns 0, or 1 when a node failed."""
-    stopping = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, lambda *_: stopping.set()) for number in signals}
+def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) -> int:
+    """Run nodes until `stopping` is set or one of them ends; returns 0, or 1 when a node failed."""
     graph = Graph(nodes, run_dir)
     try:
         graph.start()
@@ -123,10 +124,7 @@ def run_graph(nodes: list[GraphNode], run_dir: Path) -> int:
         if ended is not None and not stopping.is_set():
             print(f"{ended.node.name} ended with exit code {ended.process.returncode}; stopping the others", flush=True)
     finally:
-        # Further signals change nothing: the driver must have its time to switch torque off.
         failed = graph.stop()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr, flush=True)
     return 1 if failed else 0
@@ -134,9 +132,34 @@ def run_graph(nodes: list[GraphNode], run_dir: Path) -> int:
 
 def up(graph: str, given: dict[str, str]) -> int:
     """Run a graph by name with arguments as text; returns the exit code. Raises GraphError for wrong arguments."""
-    with tempfile.TemporaryDirectory(prefix="vmail-") as folder:
+    with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
         run_dir = Path(folder)
-        return run_graph(load_graph(graph, given, run_dir), run_dir)
+        return run_graph(load_graph(graph, given, run_dir), run_dir, stopping)
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[threading.Event]:
+    """An event that the first signal sets. More of them change nothing: the driver needs time to switch torque off."""
+    stopping = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: stopping.set()) for number in SIGNALS}
+    try:
+        yield stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started meanwhile gets no signal before it asks for them, as nodes do: they wait until it does.
+
+    One that came while Python still loads a node would end it with a traceback, and count as a failure.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def usage() -> str:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 from rcl_interfaces.srv import ListParameters
-from ros_harness import START_TIMEOUT_S, Ros, until
+from ros_harness import Ros, until
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -23,43 +19,6 @@ from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
 from vmail_hardware.emulator import EmulatedBus
 from vmail_nodes.qos import SENSOR_SUBSCRIBER
-
-
-class Up:
-    """`vmail up` as a process."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        self.log = folder / "up.log"
-        with self.log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vmail.cli", "up", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait(self, timeout: float = START_TIMEOUT_S) -> tuple[int, str]:
-        """Exit code and everything that was printed."""
-        try:
-            return self.process.wait(timeout), self.log.read_text()
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"did not end in {timeout} s:\n{self.log.read_text()}") from None
-
-
-@pytest.fixture
-def up(tmp_path: Path, ros_domain: int) -> Iterator:
-    """Start a graph; what still runs at the end of the test is stopped."""
-    started: list[Up] = []
-
-    def start(*words: str) -> Up:
-        started.append(Up(tmp_path, *words))
-        return started[-1]
-
-    yield start
-    for graph in started:
-        if graph.process.poll() is None:
-            graph.process.send_signal(signal.SIGTERM)
-            graph.wait()
 
 
 def declared_parameters(ros: Ros, node: str) -> set[str]:

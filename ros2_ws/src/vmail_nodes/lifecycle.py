@@ -36,6 +36,10 @@ class NodeError(Exception):
     """Trouble that a user can act on: shown as one line, without a traceback."""
 
 
+class Interrupted(NodeError):
+    """The process was told to end while it waited for something; no failure."""
+
+
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose subclasses implement `configure`, `activate`, `deactivate` and `cleanup`.
 
@@ -54,6 +58,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self.failure: str | None = None
         self.finalized = False
+        self.gave_up = False  # waiting, because the process is to end
         self.interrupted: Callable[[], bool] = lambda: False  # `run` replaces it: a signal asks the process to end
         self.autostart = bool(self.parameter("autostart", True, "Configure and activate at once when started."))
         self.realtime_priority = self.parameter(
@@ -92,14 +97,16 @@ class ManagedNode(LifecycleNode):
     def retry(self, attempt: Callable[[], Any], seconds: float, what: str) -> Any:
         """Call `attempt` until it raises no NodeError, for up to so many seconds: nodes of a graph start together.
 
-        Returns what `attempt` returns; raises its last NodeError.
+        Returns what `attempt` returns; raises its last NodeError, or Interrupted.
         """
         deadline, said = time.monotonic() + seconds, False
         while True:
             try:
                 return attempt()
             except NodeError:
-                if time.monotonic() > deadline or self.interrupted():
+                if self.interrupted():
+                    raise Interrupted(f"told to end while it waited for {what}") from None
+                if time.monotonic() > deadline:
                     raise
                 if not said:
                     self.get_logger().info(f"waiting up to {seconds:g} s for {what}")
@@ -163,6 +170,10 @@ class ManagedNode(LifecycleNode):
         try:
             step()
             return TransitionCallbackReturn.SUCCESS
+        except Interrupted as error:
+            self.get_logger().info(str(error))
+            self.gave_up = True
+            result = TransitionCallbackReturn.FAILURE
         except (NodeError, ValueError, OSError) as error:
             self.get_logger().error(f"cannot {name}: {error}")
             result = TransitionCallbackReturn.FAILURE
@@ -190,10 +201,11 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
     Signals only set a flag: the node is deactivated and cleaned up in this thread, with ROS still up, so that
     no signal, first or second, can cut short the switching off of motors.
     """
-    rclpy.init(args=sys.argv if arguments is None else arguments, signal_handler_options=SignalHandlerOptions.NO)
     interruption = _Interruption()
     for number in SIGNALS:
         signal.signal(number, interruption.on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # `vmail up` starts nodes with them blocked
+    rclpy.init(args=sys.argv if arguments is None else arguments, signal_handler_options=SignalHandlerOptions.NO)
     node: ManagedNode | None = None
     try:
         node = node_class()
@@ -237,8 +249,7 @@ def _spin(node: ManagedNode, interrupted: Callable[[], bool]) -> int:
     ok = True
     try:
         if node.autostart:
-            ok = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            ok = ok and node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            ok = _start(node, interrupted)
         while ok and not interrupted() and node.failure is None and not node.finalized:
             # spin(), and spin_once() without a timeout, hang on this executor and never see a signal.
             executor.spin_once(timeout_sec=SPIN_TIMEOUT_S)
@@ -249,3 +260,11 @@ def _spin(node: ManagedNode, interrupted: Callable[[], bool]) -> int:
         ended = node.finalized or node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
         executor.shutdown()
     return 0 if ok and ended and node.failure is None else 1
+
+
+def _start(node: ManagedNode, interrupted: Callable[[], bool]) -> bool:
+    """Configure and activate, unless the process is to end: motors need not come on for that. False: it failed."""
+    for step in (node.trigger_configure, node.trigger_activate):
+        if not interrupted() and step() != TransitionCallbackReturn.SUCCESS:
+            return node.gave_up
+    return True
