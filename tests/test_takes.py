@@ -8,10 +8,11 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from rich.console import Console
 
 from vmail.cli import main
 from vmail.demo.settings import SHIPPED_TAKES
-from vmail.takes import TakeFacts, read_take
+from vmail.takes import TakeFacts, read_take, table
 from vmail_core.episodes.bag_import import import_bags
 from vmail_core.robot import load_robot
 
@@ -49,6 +50,17 @@ def test_a_take_that_is_broken_is_listed_with_the_reason_and_the_others_too(
     assert main(["takes", str(takes)]) == 1
     said = capsys.readouterr().out
     assert "vmail recover" in " ".join(said.replace("│", " ").split()) and "good" in said
+
+
+def test_who_showed_it_and_who_commanded_is_listed_where_it_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = [
+        TakeFacts(Path("take_0001"), "turn", "Ada", "gamepad", 1.0, 10, 9),
+        TakeFacts(Path("take_0002"), "turn", "Ada", "policy_runner 0a1b2c", 1.0, 10, 9),
+    ]
+    Console(width=120).print(table(shown))
+    said = capsys.readouterr().out
+    assert "task: turn, operator: Ada" in said and "operator: Ada" not in said.split("commander", 1)[1]
+    assert "gamepad" in said and "policy_runner 0a1b2c" in said
 
 
 def test_trimming_keeps_what_lies_between_and_it_is_imported_as_before(takes: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from vmail_core.episodes.quality import Quality, Remark
 from vmail_core.robot import RobotSpec
 
 STORAGE = (".mcap", ".db3")
+LABELS = ("task", "operator", "commander")
 FILM_PIXELS = 320  # height at least, for people
 
 
@@ -23,7 +24,8 @@ class TakeFacts:
 
     Attributes:
         path: its folder.
-        task, operator: as noted; empty where they were not.
+        task, operator, commander: as noted; empty where they were not. The commander is a mode of teleop, or
+            policy_runner with the start of its bundle's digest.
         seconds: from the first picture to the last.
         pictures, commands: how many.
         remarks: of the quality gate.
@@ -33,6 +35,7 @@ class TakeFacts:
     path: Path
     task: str = ""
     operator: str = ""
+    commander: str = ""
     seconds: float = 0.0
     pictures: int = 0
     commands: int = 0
@@ -83,6 +86,7 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
                 path,
                 noted("task", ""),
                 noted("operator", ""),
+                f"{noted('commander', '')} {noted('bundle', '')[:6]}".strip(),
                 seconds,
                 len(stamps),
                 commands,
@@ -96,7 +100,7 @@ def table(takes: Sequence[TakeFacts]) -> Any:
     """A rich table, a line a take. What all takes have in common is in its title."""
     from rich.table import Table
 
-    labels = {name: {getattr(take, name) for take in takes if not take.trouble} for name in ("task", "operator")}
+    labels = {name: {getattr(take, name) for take in takes if not take.trouble} for name in LABELS}
     common = [
         f"{name}: {value}" for name, (value, *others) in ((n, [*v]) for n, v in labels.items() if v) if not others
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from mcap.reader import make_reader
 from ros_harness import START_TIMEOUT_S, NodeProcess, Ros, until
 from rosbags.highlevel import AnyReader
@@ -21,12 +22,13 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vmail.takes import read_take
 from vmail_core.episodes import load_episodes
 from vmail_core.episodes.bag_import import BagError, import_bags
 from vmail_core.episodes.bag_recover import recover_bag
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import command_message, image_from_array, joint_state_message
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_PUBLISHER
 
 ROBOT = load_robot("dclaw")
 REST = ROBOT.rest
@@ -69,6 +71,7 @@ class Rig:
         pixels = np.full((64, 64, 3), len(self.frames) % 256, np.uint8)
         self._images.publish(image_from_array(pixels, now))
         info = CameraInfo(height=64, width=64)
+        info.k[0] = 80.0
         self._info.publish(info)
         self._twin.publish(joint_state_message(("valve",), np.array([0.1 * len(self.frames)]), np.zeros(1), None, now))
         self.frames.append(now)
@@ -218,6 +221,53 @@ def test_no_take_starts_while_a_sensor_is_silent(ros, start_node, output):
     (age,) = re.fullmatch(r".*: nothing on /camera/image_raw for ([0-9.]+) s\. Is.*", answers[-1]).groups()
     assert float(age) >= 1.0
     assert list(output.iterdir()) == []
+
+
+def test_a_take_ends_whole_and_is_kept_when_the_disk_gets_full(ros: Ros, rig: Rig, recorder, tmp_path: Path) -> None:
+    take = start(ros)
+    rig.wait_frames(8)
+    ros.set_parameter("demo_recorder", "min_free_mb", 10_000_000)  # instead of ten terabytes of other files
+    status = ros.wait_reason("demo_recorder", "disk_low")
+    assert "a take needs 10000000" in status.message
+    assert import_bags([take], tmp_path / "episodes", ROBOT).sources[0].rows >= 8
+    refused, why = call(ros, "start")
+    assert not refused and "MB are free" in why
+    assert "take 1 kept, " in recorder.output and "take 1 ended by itself: only " in recorder.output
+    ros.set_parameter("demo_recorder", "min_free_mb", 1)
+    assert start(ros).name == "take_0002"
+
+
+def test_what_happens_is_told_and_who_commanded_is_noted(
+    ros: Ros, start_node, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    (tmp_path / "espeak").write_text(f'#!/bin/sh\necho "$1" >> {said}\n')
+    (tmp_path / "espeak").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    recorder = start_node(MODULE, {"output": str(output), "operator": "Ada"})
+    rig = Rig(ros)
+    news = ros.publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+    try:
+        start(ros)
+        assert call(ros, "discard")[0]
+        take = start(ros)
+        for name, bundle in (("policy_runner", "aaaabbbbcccc"), ("right/policy_runner", "ddddeeeeffff")):
+            pairs = [KeyValue(key="reason", value="running"), KeyValue(key="bundle", value=bundle)]
+            news.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, values=pairs)]))
+        rig.wait_frames(6)
+        assert call(ros, "stop")[0]
+    finally:
+        rig.stop()
+    told = re.findall(r"\]: (take 1.*)", recorder.output)
+    assert told[:3] == ["take 1: recording", "take 1 discarded: set up the scene, then call ~/start", told[0]]
+    assert re.fullmatch(r"take 1 kept, \d\.\d s; but .*no joint moved.*: set up the scene, then call ~/start", told[3])
+    until(lambda: said.read_text().count("\n") == 4, "all is spoken")
+    assert said.read_text().splitlines()[:3] == ["recording take 1", "take 1 discarded", "recording take 1"]
+    import_bags([take], tmp_path / "episodes", ROBOT)
+    (episode,) = load_episodes(tmp_path / "episodes")
+    wanted = {"operator": "Ada", "commander": "policy_runner", "bundle": "aaaabbbbcccc"}
+    assert wanted.items() <= episode.provenance.items() and len(episode.provenance["camera_info_digest"]) == 64
+    assert read_take(take, ROBOT).commander == "policy_runner aaaabb"
 
 
 def test_a_sensor_that_goes_silent_in_a_take_is_named(ros, rig, recorder):

@@ -158,7 +158,8 @@ def _usable_runs(rows: list[Row], report: SourceReport) -> list[list[Row]]:
 
 
 def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
-    noted = ("operator", "vmail_version", "simulator_version", "take", "recovered", "trimmed", "calibration_digest")
+    noted = ("operator", "commander", "bundle", "vmail_version", "simulator_version", "take", "recovered", "trimmed")
+    digests = ("calibration_digest", "camera_info_digest")
     return {
         "source": "bag",
         "bag": bag.path.name,
@@ -166,7 +167,7 @@ def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
         "robot": robot.name,
         "interface_digest": robot.digest(),
         "task": bag.info.get("task", "") if task is None else task,
-        **{key: bag.info[key] for key in noted if key in bag.info},
+        **{key: bag.info[key] for key in (*noted, *digests) if key in bag.info},
     }
 
 

@@ -10,7 +10,6 @@ Messages are stored as they arrived, without decoding them. Services of type std
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import shutil
 import struct
 import sys
@@ -29,23 +28,26 @@ from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.calibration import find_calibration
 from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
-from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, reject_take
+from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, number_of, reject_take
 from vmail_nodes.take_inputs import Inputs
 from vmail_nodes.take_keys import DISCARD, HELP, NEXT, STOP, Keys, open_keys
+from vmail_nodes.take_notes import TakeNotes
 from vmail_nodes.take_quality import OFF, REJECT, TakeGate
 
 CAMERA, JOINTS, SENT, TWIN = "camera/image_raw", "joint_states", "joint_commands_sent", "twin/state"
+INFO, NEWS = "camera/camera_info", "/diagnostics"
 TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
     CAMERA: (Image, "sensor_msgs/msg/Image", SENSOR_RECORDER),
-    "camera/camera_info": (CameraInfo, "sensor_msgs/msg/CameraInfo", SENSOR_RECORDER),
+    INFO: (CameraInfo, "sensor_msgs/msg/CameraInfo", SENSOR_RECORDER),
     JOINTS: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
     "joint_commands": (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
     SENT: (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
     TWIN: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
-    "/diagnostics": (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray", DIAGNOSTICS),
+    NEWS: (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray", DIAGNOSTICS),
 }
-SENSORS = (CAMERA, "camera/camera_info", JOINTS, TWIN)
+SENSORS = (CAMERA, INFO, JOINTS, TWIN)
 FLUSH_S = 0.5
 POLL_S = 0.05
 
@@ -64,6 +66,7 @@ class DemoRecorder(ManagedNode):
         self._take: Take | None = None
         self._kept: TakeSummary | None = None
         self._keys: Keys | None = None
+        self._prompts: Prompts | None = None
         self._active = False
         self._endpoints: list[Any] = []
 
@@ -87,7 +90,8 @@ class DemoRecorder(ManagedNode):
         self._keys = open_keys()
         if self._keys:
             print(HELP, flush=True)
-        self._report_idle(f"takes go to {self._output}")
+        self._prompts = Prompts(self.get_logger(), self._speech)
+        self.diagnostics.report(OK, "idle", f"takes go to {self._output}", take="")
 
     def deactivate(self) -> None:
         """Keep a take in progress, whole."""
@@ -98,8 +102,11 @@ class DemoRecorder(ManagedNode):
         try:
             if self._take:
                 self._stop()
-        except TakeRejected as error:
-            self.get_logger().warning(str(error))
+        except TakeRejected:
+            pass  # which is told; it lies whole where it was put
+        finally:
+            if self._prompts:
+                self._prompts.close()
 
     def cleanup(self) -> None:
         """Unsubscribe."""
@@ -108,13 +115,16 @@ class DemoRecorder(ManagedNode):
     def _read_parameters(self) -> None:
         parameter = self.parameter
         self._output = Path(parameter("output", "demos", "Folder of the takes; made if it is missing.")).expanduser()
-        self._task: str = parameter("task", "", "Name of the task, noted in each take.")
-        self._operator: str = parameter("operator", "", "Who demonstrates, noted in each take.")
+        task: str = parameter("task", "", "Name of the task, noted in each take.")
+        operator: str = parameter("operator", "", "Who demonstrates, noted in each take.")
         self._robot: RobotSpec = load_robot(parameter("robot", "dclaw", "Robot: a name or a path to a .yaml file."))
         calibration = find_calibration(
             self._robot, parameter("calibration", "auto", "As the driver's; its digest is noted in each take.")
         )
-        self._calibration = calibration.digest() if calibration else ""
+        digest = calibration.digest() if calibration else ""
+        self._notes = TakeNotes(
+            self.get_namespace(), self._robot, task=task, operator=operator, calibration_digest=digest
+        )
         self._max_steps: int = parameter(
             "max_steps", 0, "Commands after which a take ends by itself; 0: never.", 0, 10**6
         )
@@ -127,7 +137,11 @@ class DemoRecorder(ManagedNode):
         if self._quality not in (OFF, "warn", REJECT):
             raise NodeError(f"parameter quality is {self._quality!r}: give off, warn or reject")
         self._max_age: float = parameter("max_age", 1.0, "Oldest frame and joint state to start with, s.", 0.1, 60.0)
-        self._min_free: int = parameter("min_free_mb", 200, "Free space that a take needs to start, MB.", 0, 10**7)
+        # Read at every look, so that it can be changed while a take goes on.
+        parameter("min_free_mb", 200, "Free space that a take needs, to start and to go on, MB.", 0, 10**7)
+        self._speech: str = parameter("speech", AUTO, "Spoken prompts: auto, where a program for it is there, or off.")
+        if self._speech not in (AUTO, SILENT):
+            raise NodeError(f"parameter speech is {self._speech!r}: give auto or off")
         try:
             self._output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -137,6 +151,10 @@ class DemoRecorder(ManagedNode):
 
     def _on_message(self, topic: str, data: bytes) -> None:
         now_ns = self.get_clock().now().nanoseconds
+        if topic == NEWS and not self._notes.hear_diagnostics(data):
+            return  # of another hand
+        if topic == INFO:
+            self._notes.hear_camera_info(data)
         self._inputs.note(self._names[topic], now_ns, data)
         if self._take:
             self._write(self._take, topic, now_ns, data)
@@ -181,14 +199,16 @@ class DemoRecorder(ManagedNode):
         recent = self._inputs.recent()
         path = next_take(self._output)
         topics = {self._names[topic]: kind for topic, (_, kind, _) in TOPICS.items()}
-        take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", self._notes(path), recent[0][1] - 1)
+        notes = self._notes.at_start(path.name, simulated=self._inputs.seen(self._names[TWIN]))
+        take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", notes, recent[0][1] - 1)
         self._gate = TakeGate(self._quality, self._robot, sensor=not self._inputs.seen(self._names[TWIN]))
         for name, log_ns, data in recent:
             take.write(name, log_ns, data)
         self._take, self._kept = take, None
         self._commands, self._last_command_ns = 0, 0
         self._started = time.monotonic()
-        self.diagnostics.report(OK, "recording", str(path), take=path.name)
+        self.diagnostics.report(OK, "recording", str(path), quiet=True, take=path.name)
+        self._tell(f"{number_of(path)}: recording", f"recording {number_of(path)}")
         return str(path)
 
     def _check_ready(self) -> None:
@@ -199,29 +219,19 @@ class DemoRecorder(ManagedNode):
         silent = self._silent()
         if silent:
             raise NodeError(f"no take was started: {', '.join(silent)}. Is the node that publishes it running?")
-        free_mb = shutil.disk_usage(self._output).free / 1e6
-        if free_mb < self._min_free:
-            raise NodeError(
-                f"only {free_mb:.0f} MB are free at {self._output}, a take needs {self._min_free}: free some"
-            )
+        scarce = self._scarce()
+        if scarce:
+            raise NodeError(scarce)
 
     def _silent(self) -> list[str]:
         return self._inputs.silent((self._names[CAMERA], self._names[JOINTS]), self._max_age)
 
-    def _notes(self, path: Path) -> dict[str, str]:
-        notes = {
-            "take": path.name,
-            "task": self._task,
-            "operator": self._operator,
-            "robot": self._robot.name,
-            "interface_digest": self._robot.digest(),
-            "vmail_version": _version("vmail"),
-        }
-        if self._calibration:
-            notes["calibration_digest"] = self._calibration
-        if self._inputs.seen(self._names[TWIN]):
-            notes["simulator_version"] = f"mujoco {_version('mujoco')}"
-        return notes
+    def _scarce(self) -> str:
+        """A sentence if the disk has too little space for a take to start or to go on; empty otherwise."""
+        least, free_mb = self.get_parameter("min_free_mb").value, shutil.disk_usage(self._output).free / 1e6
+        if free_mb >= least:
+            return ""
+        return f"only {free_mb:.0f} MB are free at {self._output}, a take needs {least} (min_free_mb): free some"
 
     def _stop(self) -> str:
         """Keep the take, if it is any good; returns what it holds."""
@@ -230,23 +240,25 @@ class DemoRecorder(ManagedNode):
             raise NodeError("no take is being recorded")
         self._take = None
         try:
-            self._kept = take.close()
+            self._kept = take.close(self._notes.at_end())
         except TakeError as error:
             self._abandon(error)
             raise
         counts = self._kept.counts
         frames, commands = counts.get(self._names[CAMERA], 0), counts.get(self._names[SENT], 0)
-        text = f"kept {take.path}: {frames} frames, {commands} commands, {self._kept.seconds:.1f} s"
+        name, seconds = number_of(take.path), f"{self._kept.seconds:.1f} s"
         good, remarks = self._gate.judge()
         if not good:
             self._kept = None
             text = f"{take.path.name} is not kept: {remarks}. It lies in {reject_take(take.path)}"
             self._report_idle(text)
+            self._tell(f"{name} rejected, {seconds}, {remarks}{self._next()}", f"{name} rejected: {remarks}", WARN)
             raise TakeRejected(text)
-        if remarks:
-            self.get_logger().warning(f"{take.path.name}: {remarks}")
-        self._report_idle(f"{text}; but {remarks}" if remarks else text, frames=frames, commands=commands)
-        return f"{text}; but {remarks}" if remarks else text
+        text = f"kept {take.path}: {frames} frames, {commands} commands, {seconds}"
+        but = f"; but {remarks}" if remarks else ""
+        self._report_idle(f"{text}{but}", frames=frames, commands=commands)
+        self._tell(f"{name} kept, {seconds}{but}{self._next()}", f"{name} kept{but}", WARN if but else OK)
+        return f"{text}{but}"
 
     def _discard(self) -> str:
         """Delete the take in progress, or the one just kept; returns which."""
@@ -256,17 +268,29 @@ class DemoRecorder(ManagedNode):
         elif self._kept and self._kept.path.exists():
             path, self._kept = self._kept.path, None
             delete_take(path)
-            self.get_logger().info(f"discarded {path}")  # the state stays idle, so diagnostics log nothing
         else:
             raise NodeError("there is no take to discard")
         text = f"discarded {path}"
         self._report_idle(text)
+        self._tell(f"{number_of(path)} discarded{self._next()}", f"{number_of(path)} discarded")
         return text
 
     def _abandon(self, error: TakeError) -> None:
         """Stop a take that the disk does not accept any more; its written part stays for `vmail recover`."""
         self._take = None
-        self.diagnostics.report(ERROR, "write_failed", str(error), take="")
+        self.diagnostics.report(ERROR, "write_failed", str(error), quiet=True, take="")
+        self._tell(str(error), "the take cannot be written", ERROR)
+
+    def _end_for_space(self, take: Take, scarce: str) -> None:
+        """Keep a take that has no room to go on, while it can still be finished."""
+        try:
+            self._stop()
+        except TakeRejected:
+            pass  # as it would have been on a larger disk
+        except TakeError:
+            return  # the disk was full already, which is told
+        self.diagnostics.report(ERROR, "disk_low", scarce, quiet=True)
+        self._tell(f"{number_of(take.path)} ended by itself: {scarce}", "the disk is nearly full", ERROR)
 
     # What happens by itself
 
@@ -275,8 +299,17 @@ class DemoRecorder(ManagedNode):
             return
         try:
             self._take.flush()
+            scarce = self._scarce()
         except TakeError as error:
             self._abandon(error)
+            return
+        except OSError as error:
+            self._abandon(
+                TakeError(f"{self._output} is gone ({error.strerror}); mount it again, then see what is left")
+            )
+            return
+        if scarce:
+            self._end_for_space(self._take, scarce)
             return
         silent = self._silent()
         if silent:
@@ -285,6 +318,8 @@ class DemoRecorder(ManagedNode):
             self.diagnostics.report(OK, "recording", str(self._take.path), commands=self._commands)
 
     def _poll(self) -> None:
+        if self._prompts:
+            self._prompts.poll()
         if self._take and self._max_seconds and time.monotonic() - self._started >= self._max_seconds:
             self._try(self._stop)
         for key in self._keys.poll() if self._keys else ():
@@ -302,11 +337,21 @@ class DemoRecorder(ManagedNode):
         try:
             for act in acts:
                 act()
+        except (TakeRejected, TakeError):
+            pass  # which is told
         except (NodeError, OSError) as error:
-            self.get_logger().error(str(error))
+            self._tell(str(error), "that failed; look at the terminal", ERROR)
 
     def _report_idle(self, detail: str, **values: Any) -> None:
-        self.diagnostics.report(OK, "idle", detail, take="", **values)
+        self.diagnostics.report(OK, "idle", detail, quiet=True, take="", **values)
+
+    def _tell(self, line: str, words: str, level: bytes = OK) -> None:
+        if self._prompts:
+            self._prompts.tell(line, words, level)
+
+    def _next(self) -> str:
+        """What whoever records does before the next take, if there will be one."""
+        return f": set up the scene, then {'press →' if self._keys else 'call ~/start'}" if self._active else ""
 
 
 def stamp_ns(data: bytes) -> int:
@@ -314,13 +359,6 @@ def stamp_ns(data: bytes) -> int:
     order = "<" if data[1] & 1 else ">"  # second byte of the CDR encapsulation
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
     return seconds * 1_000_000_000 + nanoseconds
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def main() -> int:

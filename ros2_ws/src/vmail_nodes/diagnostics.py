@@ -40,14 +40,18 @@ class Diagnostics:
         """The named reason that was reported last."""
         return self._reason
 
-    def report(self, level: bytes, reason: str, detail: str = "", **values: Any) -> None:
-        """Set the state; publishes at once, and logs, when level or reason differ from before."""
+    def report(self, level: bytes, reason: str, detail: str = "", quiet: bool = False, **values: Any) -> None:
+        """Set the state; publishes at once when level or reason differ from before.
+
+        It then logs too, unless `quiet`: for a node that tells people in other words.
+        """
         with self._lock:
             changed = (level, reason) != (self._level, self._reason)
             self._level, self._reason, self._detail = level, reason, detail
             self.set_values(**values)
             if changed:
-                self._log()
+                if not quiet:
+                    self._log()
                 self.publish()
 
     def set_values(self, **values: Any) -> None:
@@ -91,4 +95,9 @@ class Diagnostics:
 
 def reason_of(status: DiagnosticStatus) -> str:
     """The named reason of a status published by `Diagnostics`; empty for another node's status."""
-    return next((pair.value for pair in status.values if pair.key == "reason"), "")
+    return value_of(status, "reason")
+
+
+def value_of(status: DiagnosticStatus, key: str) -> str:
+    """The value of a key in a status; empty where it has none."""
+    return next((pair.value for pair in status.values if pair.key == key), "")

@@ -98,12 +98,14 @@ class Take:
             except OSError as error:
                 raise self._unwritable(error) from error
 
-    def close(self) -> TakeSummary:
-        """Finish the bag, down to the disk.
+    def close(self, notes: dict[str, str] | None = None) -> TakeSummary:
+        """Finish the bag, down to the disk; `notes` are added to its custom data.
 
         Raises:
             TakeError: the disk does not take it; what was flushed can be recovered.
         """
+        for key, value in (notes or {}).items():
+            self._writer.set_custom_data(key, value)
         try:
             self._writer.close()
             for file in self.path.iterdir():
@@ -146,6 +148,18 @@ def next_take(folder: Path) -> Path:
     """Path of the next take: one above the highest number in the folder."""
     numbers = [path.name.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
     return folder / f"{_PREFIX}{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1:04d}"
+
+
+def first_take(folder: Path) -> Path | None:
+    """The finished take with the lowest number in the folder; None if there is none."""
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()]
+    finished = [path for path in found if (path / "metadata.yaml").is_file()]
+    return min(finished, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
+
+
+def number_of(path: Path) -> str:
+    """A take's name as people say it: "take 4" of take_0004."""
+    return f"take {int(path.name.removeprefix(_PREFIX))}"
 
 
 def reject_take(path: Path) -> Path:

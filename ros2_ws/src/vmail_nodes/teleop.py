@@ -84,7 +84,7 @@ class Teleop(ManagedNode):
         self._endpoints.append(sent)
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
-        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start")
+        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start", mode=self.get_parameter("mode").value)
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
 
