@@ -178,7 +178,8 @@ class Ros:
         try:
             deadline = time.monotonic() + timeout
             until(client.service_is_ready, f"service {name} appears", timeout)
-            self.meet(name.strip("/").split("/")[0], timeout)  # a node that does not know the client drops its answer
+            # A node that does not know the client drops its answer.
+            self.meet(name.strip("/").rpartition("/")[0], timeout)
             while time.monotonic() < deadline:
                 # A node that a test killed lives on in DDS for some seconds and may have got the question.
                 answered = threading.Event()

@@ -1,0 +1,84 @@
+"""Two hands beside each other, each a graph in a namespace of its own: both record, and neither hears the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ros_harness import START_TIMEOUT_S, Ros, until
+from rosbags.highlevel import AnyReader
+from std_srvs.srv import Trigger
+
+from vmail.cli import main
+from vmail_core.episodes import load_episodes
+
+HANDS = ("left", "right")
+STEPS = 12
+
+
+def call(hand: str, service: str) -> bool:
+    """`vmail call`, as a person would; whether it was done."""
+    command = [sys.executable, "-m", "vmail.cli", "call", f"{hand}/{service}"]
+    return subprocess.run(command, capture_output=True, timeout=START_TIMEOUT_S, env=os.environ).returncode == 0
+
+
+def contents(bag: Path) -> tuple[set[str], set[str]]:
+    """Topics of a bag, and the names of the nodes whose diagnostics are in it."""
+    with AnyReader([bag]) as reader:
+        topics = {connection.topic for connection in reader.connections}
+        news = [connection for connection in reader.connections if connection.msgtype.endswith("/DiagnosticArray")]
+        messages = [reader.deserialize(data, c.msgtype) for c, _, data in reader.messages(connections=news)]
+    return topics, {status.name for message in messages for status in message.status}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_two_graphs_run_and_record_at_once(ros: Ros, up, tmp_path: Path) -> None:
+    graphs = {
+        hand: up(
+            "dclaw_teleop_demo",
+            "sim:=true",
+            f"namespace:={hand}",
+            f"record:={tmp_path / hand}",
+            f"operator:=Ada's {hand}",
+            f"max_steps:={STEPS}",
+            f"seed:={seed}",
+        )
+        for seed, hand in enumerate(HANDS)
+    }
+    for hand in HANDS:
+        ros.wait_reason(f"{hand}/dynamixel_driver", "no_command_yet", since_ns=0)
+        ros.wait_reason(f"{hand}/demo_recorder", "idle", since_ns=0)
+
+    def both_kept() -> bool:
+        # Both at once, and once more if a busy machine was late and a take is put aside or not yet full.
+        missing = [hand for hand in HANDS if not list((tmp_path / hand).glob("take_*/metadata.yaml"))]
+        for hand in missing:
+            ros.call(Trigger, f"/{hand}/demo_recorder/start")  # refused while one is being recorded
+        for hand in missing:
+            assert ros.call(Trigger, f"/{hand}/twin/reset").success
+            assert call(hand, "teleop/start")
+        for hand in missing:
+            ros.wait_reason(f"{hand}/teleop", "idle")
+        return not missing
+
+    until(both_kept, "both hands have a take", timeout=200.0)
+    for graph in graphs.values():
+        graph.process.send_signal(signal.SIGINT)
+    for graph in graphs.values():
+        code, output = graph.wait()
+        assert code == 0 and graph.torque()[-1] == "torque_off", output
+
+    for hand in HANDS:
+        (take,) = (tmp_path / hand).glob("take_*")
+        topics, nodes = contents(take)
+        own = {f"/{hand}/{topic}" for topic in ("camera/image_raw", "joint_states", "joint_commands_sent")}
+        assert own <= topics and {topic for topic in topics if not topic.startswith(f"/{hand}/")} <= {"/diagnostics"}
+        assert nodes and all(name.startswith(f"{hand}/") for name in nodes), nodes
+        assert main(["import", str(take), "--out", str(tmp_path / "episodes" / hand)]) == 0
+        (episode, *_) = load_episodes(tmp_path / "episodes" / hand)
+        assert episode.provenance["operator"] == f"Ada's {hand}" and episode.provenance["commander"] == "expert"
