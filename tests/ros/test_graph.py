@@ -25,7 +25,7 @@ def names(graph: str, *words: str) -> list[str]:
 
 def test_simulated_graphs_start_the_twin_and_wire_it_up() -> None:
     nodes = {n.name: n for n in load_graph("dclaw_teleop_demo", {"sim": "true", "seed": "7"}, Path("/run/x"))}
-    assert list(nodes) == ["twin", "camera", "dynamixel_driver", "teleop", "demo_recorder"]
+    assert list(nodes) == ["twin", "camera", "dynamixel_driver", "teleop", "ghost", "demo_recorder"]
     assert nodes["twin"].parameters["bus_path"] == nodes["dynamixel_driver"].parameters["port"] == "/run/x/servo_bus"
     assert nodes["camera"].parameters["source"] == "twin://" + nodes["twin"].parameters["frames_path"]
     assert nodes["twin"].parameters["seed"] == 7  # a number, not a text

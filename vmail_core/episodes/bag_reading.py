@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,7 +66,6 @@ class Bag:
 
     Attributes:
         path: the bag's folder or storage file.
-        sha256: of the storage files' bytes.
         info: what the recorder noted: task, operator, robot, interface_digest, vmail_version, simulator_version.
     """
 
@@ -81,7 +81,6 @@ class Bag:
         try:
             self._topics = self._find_topics()
             self.info = self._guarded(self._read_info)
-            self.sha256 = self._guarded(lambda: sha256_of(_content_files(self.path)))
         except BaseException:
             self.close()
             raise
@@ -97,6 +96,11 @@ class Bag:
     def close(self) -> None:
         """Close the files."""
         self._reader.close()
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the storage files' bytes, which are read for it. Raises BagError when they cannot be."""
+        return self._guarded(lambda: sha256_of(_content_files(self.path)))
 
     def events(self) -> Iterator[Event]:
         """Messages in order of log time.
