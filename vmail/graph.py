@@ -94,7 +94,8 @@ def graph_arguments(graph: str) -> list[Argument]:
     arguments = []
     for name in raw["graphs"][graph]["arguments"]:
         fields = dict(raw["arguments"][name])
-        fields["default"] = defaults.get(name, fields["default"])
+        if name in defaults:
+            fields |= {"default": defaults[name], "sim_default": None}
         arguments.append(Argument(name, **fields))
     return arguments
 

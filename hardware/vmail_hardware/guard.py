@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vmail_core.robot import RobotSpec
+from vmail_hardware.commanders import Commanders
 from vmail_hardware.guard_limits import Limits
 from vmail_hardware.guard_types import Command, Decision, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
@@ -45,7 +46,7 @@ class Guard:
         Args:
             spec: limits of joints, speed, acceleration, current and temperature, and how the fingers are built.
             command_timeout_s: a command older than this (by its stamp) is not obeyed, and the last one obeyed ends.
-                The default is three control periods at 10 Hz and some.
+                The default is three control periods at 10 Hz and some. Two who command within it are in dispute.
             state_timeout_s: joint states older than this count as a silent bus.
             future_tolerance_s: how far ahead of `now` a stamp may lie, for clocks that differ a little.
             over_current_s: how long a current must stay above the limit, and over how long it is smoothed to slow a
@@ -60,6 +61,7 @@ class Guard:
         self._over_current_s = over_current_s
         self._cool_enough_c = spec.max_temperature_c - temperature_hysteresis_c
         self._limits = Limits(spec)
+        self._commanders = Commanders(command_timeout_s)
         self._load_ma = np.zeros(spec.action_size)
         self._load_time = -np.inf
         self._temperature = dict.fromkeys(spec.servo_ids, -np.inf)
@@ -87,6 +89,7 @@ class Guard:
         self._latched = None
         self._errors.clear()
         self._current_high_since[:] = np.nan
+        self._commanders.reset()
         self._forget("no command since the reset")
 
     def update_health(self, health: ServoHealth, torque_on: bool) -> None:
@@ -171,7 +174,8 @@ class Guard:
         accepted = self._accepted_stamp
         if accepted is not None and command.stamp < accepted <= now + self._future_tolerance:
             return Reason.COMMAND_OUT_OF_ORDER, f"it is {accepted - command.stamp:.3f} s older than the last one"
-        return None
+        disputed = self._commanders.refusal(command.commander, now)
+        return (Reason.TWO_COMMANDERS, disputed) if disputed else None
 
     # Holding -----------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ class Reason(enum.StrEnum):
     COMMAND_WRONG_SIZE = "command_wrong_size"
     COMMAND_STAMP_IN_FUTURE = "command_stamp_in_future"
     COMMAND_OUT_OF_ORDER = "command_out_of_order"
+    TWO_COMMANDERS = "two_commanders"
     STATE_MISSING = "state_missing"
     BUS_SILENT = "bus_silent"
     OVER_TEMPERATURE = "over_temperature"
@@ -74,10 +75,12 @@ class Command:
     Attributes:
         positions: (N,) rad, not rate-limited.
         stamp: seconds; the time of the camera frame that it was computed from, not of its sending.
+        commander: who asks, by name.
     """
 
     positions: np.ndarray
     stamp: float
+    commander: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

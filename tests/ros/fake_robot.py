@@ -138,7 +138,9 @@ class FakeRobot:
             return None
         names, request = self._robot.joint_names, positions_from_command(message, self._robot.joint_names)
         goals = self._robot.limit_step(request, self._positions) if self.driver == "good" else self._positions
-        self._sent_publisher.publish(command_message(names, goals, stamp_ns, time.time_ns() - stamp_ns))
+        self._sent_publisher.publish(
+            command_message(names, goals, stamp_ns, message.header.frame_id, time.time_ns() - stamp_ns)
+        )
         self.recorded.append(("joint_commands_sent", stamp_ns, goals))
         if self.moves:
             self._positions = goals

@@ -25,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vmail.takes import read_take
 from vmail_core.episodes import load_episodes
 from vmail_core.episodes.bag_import import BagError, import_bags
+from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.episodes.bag_recover import recover_bag
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import command_message, image_from_array, joint_state_message
@@ -41,6 +42,7 @@ class Rig:
     def __init__(self, ros: Ros) -> None:
         """Begins once the recorder listens."""
         self.camera = True
+        self.led = False  # the hand is limp and somebody moves it: nothing is sent
         self.frames: list[int] = []
         self._ros, self._rng = ros, np.random.default_rng(0)
         self._images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
@@ -58,7 +60,8 @@ class Rig:
         begin, step, pending = time.time_ns(), 0, None
         while not self._stop.wait(max(0.0, (begin + step * 10_000_000 - time.time_ns()) / 1e9)):
             now = begin + step * 10_000_000
-            self._states.publish(joint_state_message(ROBOT.joint_names, REST, 0 * REST, 0 * REST, now))
+            self._present = REST + (0.2 * np.sin(0.05 * step) ** 2 if self.led else 0.0)
+            self._states.publish(joint_state_message(ROBOT.joint_names, self._present, 0 * REST, 0 * REST, now))
             if pending:
                 self._command(pending)
                 pending = None
@@ -68,7 +71,7 @@ class Rig:
             step += 1
 
     def _frame(self, now: int) -> None:
-        pixels = np.full((64, 64, 3), len(self.frames) % 256, np.uint8)
+        pixels = np.full((64, 64, 3), (len(self.frames) + 100 * self.led) % 256, np.uint8)
         self._images.publish(image_from_array(pixels, now))
         info = CameraInfo(height=64, width=64)
         info.k[0] = 80.0
@@ -77,10 +80,13 @@ class Rig:
         self.frames.append(now)
 
     def _command(self, stamp_ns: int) -> None:
+        if self.led:
+            self._requests.publish(command_message(ROBOT.joint_names, self._present, stamp_ns, KINESTHETIC))
+            return
         request = ROBOT.desired_positions(self._rng.uniform(-1, 1, 9))
         self._requests.publish(command_message(ROBOT.joint_names, request, stamp_ns))
         sent = ROBOT.limit_step(request, REST)
-        self._sent.publish(command_message(ROBOT.joint_names, sent, stamp_ns, 3_000_000))
+        self._sent.publish(command_message(ROBOT.joint_names, sent, stamp_ns, "expert", 3_000_000))
 
     def wait_frames(self, count: int) -> None:
         """Wait for that many more frames, and until the recorder has dealt with them."""
@@ -131,6 +137,23 @@ def start(ros: Ros) -> Path:
 def bag_topics(bag: Path) -> dict[str, int]:
     with AnyReader([bag]) as reader:
         return {connection.topic: connection.msgcount for connection in reader.connections}
+
+
+def test_a_hand_that_is_led_gives_takes_too(ros, start_node, output, tmp_path):
+    start_node(MODULE, {"output": str(output), "quality": "reject"})
+    rig = Rig(ros)
+    rig.led = True
+    rig.wait_frames(1)
+    take = start(ros)
+    rig.wait_frames(15)
+    success, message = call(ros, "stop")
+    rig.stop()
+    assert success, message
+    import_bags([take], tmp_path / "episodes", ROBOT)
+    (episode,) = load_episodes(tmp_path / "episodes")
+    assert episode.provenance["commanders"] == [{"name": KINESTHETIC, "from_row": 1}]
+    led_to = ROBOT.desired_positions(episode.action[1:])
+    np.testing.assert_allclose(led_to, episode.joint_positions[1:], atol=0.02)
 
 
 def test_takes_are_recorded_kept_discarded_and_imported(ros, rig, recorder, output, tmp_path):

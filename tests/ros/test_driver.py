@@ -42,9 +42,9 @@ PATIENCE = {"reply_timeout_ms": 40.0, "command_timeout_s": 1.0}
 class Commander:
     """Publishes desired positions at 10 Hz, stamped now, until stopped."""
 
-    def __init__(self, ros: Ros, positions: np.ndarray) -> None:
+    def __init__(self, ros: Ros, positions: np.ndarray, name: str = "") -> None:
         """Begins once the driver listens."""
-        self.positions = positions
+        self.positions, self._name = positions, name
         self._publisher = ros.publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -52,7 +52,7 @@ class Commander:
 
     def _run(self) -> None:
         while not self._stop.wait(SPEC.control_period):
-            self._publisher.publish(command_message(SPEC.joint_names, self.positions, time.time_ns()))
+            self._publisher.publish(command_message(SPEC.joint_names, self.positions, time.time_ns(), self._name))
 
     def stop(self) -> None:
         """Publish no more."""
@@ -243,6 +243,22 @@ def test_a_command_for_other_joints_holds(ros: Ros, driver: NodeProcess) -> None
     stamp_ns = time.time_ns()
     publisher.publish(command_message(["a", "b"], np.zeros(2), stamp_ns))
     ros.wait_reason("dynamixel_driver", "command_wrong_size", within=3.0, since_ns=stamp_ns)
+
+
+def test_two_who_command_at_once_hold_the_hand_until_one_of_them_stops(ros: Ros, driver: NodeProcess) -> None:
+    sent = ros.collect(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+    keyboard = Commander(ros, SPEC.rest.copy(), "keyboard")
+    ros.wait_reason("dynamixel_driver", "ok")
+    policy = Commander(ros, SPEC.rest + 0.1, "policy")
+    status = ros.wait_reason("dynamixel_driver", "two_commanders")
+    assert "keyboard, policy" in status.message
+    keyboard.stop()
+    stopped_ns = time.time_ns()
+    ros.wait_reason("dynamixel_driver", "ok", since_ns=stopped_ns)
+    # Whose command it was is told with what was sent.
+    assert sent.messages[0].header.frame_id == "keyboard"
+    sent.wait_until(lambda message: message.header.frame_id == "policy")
+    policy.stop()
 
 
 def test_a_command_from_an_old_picture_is_refused(

@@ -73,6 +73,11 @@ def test_an_unknown_graph_lists_the_known_ones() -> None:
         graph_arguments("policy_runer")
 
 
+def test_a_policy_may_have_a_teleoperator_beside_it() -> None:
+    assert "teleop" not in names("policy_runner", "sim:=true", "bundle:=b")
+    assert "teleop" in names("policy_runner", "sim:=true", "bundle:=b", "teleop:=keyboard")
+
+
 def test_namespaces_reach_every_node() -> None:
     nodes = load_graph("policy_runner", {"sim": "true", "bundle": "b", "namespace": "/left/"}, Path("/run/x"))
     assert {node.namespace for node in nodes} == {"left"}

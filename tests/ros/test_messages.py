@@ -52,7 +52,8 @@ def test_broken_images_are_refused() -> None:
 
 
 def test_joints_are_read_by_name_not_by_place() -> None:
-    command = command_message(["a", "b"], np.array([1.0, 2.0]), STAMP, time_from_start_ns=1_500_000_000)
+    command = command_message(["a", "b"], np.array([1.0, 2.0]), STAMP, "policy", time_from_start_ns=1_500_000_000)
+    assert command.header.frame_id == "policy"
     np.testing.assert_array_equal(positions_from_command(command, ["b", "a"]), [2.0, 1.0])
     assert latency_ns(command) == 1_500_000_000
     state = joint_state_message(["a", "b"], np.array([1.0, 2.0]), np.array([3.0, 4.0]), None, STAMP)

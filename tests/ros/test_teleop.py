@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from ros_harness import NodeProcess, Ros, until
@@ -32,6 +33,11 @@ SPEC = load_robot("dclaw")
 TASK = "dclaw_valve3_ccw"
 
 
+def control_stamps() -> Iterator[int]:
+    """Stamps of pictures a control period apart, from now on: of a camera that runs at the robot's rate."""
+    return itertools.count(time.time_ns(), round(1e9 * SPEC.control_period))
+
+
 def test_the_expert_commands_what_it_would_in_the_simulator(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
     start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": 5, "start_on_activate": True})
     commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
@@ -39,8 +45,7 @@ def test_the_expert_commands_what_it_would_in_the_simulator(ros: Ros, start_node
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
     env, expert = vmail_sim.load(TASK, seed=1, pixels=None), load_expert(TASK)
     observation = env.reset().observation
-    for step in range(5):
-        stamp = time.time_ns()
+    for step, stamp in zip(range(5), control_stamps(), strict=False):
         positions = np.append(env.physics.joint_positions(), env.physics.valve_angle())
         velocities = np.append(env.physics.joint_velocities(), env.physics.valve_velocity())
         names = [*SPEC.joint_names, VALVE_JOINT]
@@ -98,10 +103,11 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
     picture = np.zeros((8, 8, 3), np.uint8)
     stamps: list[int] = []
+    next_stamps = control_stamps()
 
     def film() -> np.ndarray:
         """One frame more, and what is commanded on it."""
-        stamps.append(time.time_ns())
+        stamps.append(next(next_stamps))
         states.publish(joint_state_message(SPEC.joint_names, SPEC.rest, 0 * SPEC.rest, None, stamps[-1]))
         images.publish(image_from_array(picture, stamps[-1]))
         return positions_from_command(commands.wait_for(len(stamps))[-1], SPEC.joint_names)
@@ -143,14 +149,14 @@ def test_a_take_is_done_again_and_ends_by_itself(ros: Ros, start_node: Callable[
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
     picture = np.zeros((8, 8, 3), np.uint8)
     assert ros.call(Trigger, "teleop/start").success
-    pose = SPEC.rest
+    pose, next_stamps = SPEC.rest, control_stamps()
     for count in range(1, 83):  # the first pose twice: on the way there, and once it is reached
-        stamp = time.time_ns()
+        stamp = next(next_stamps)
         states.publish(joint_state_message(SPEC.joint_names, pose, 0 * pose, None, stamp))
         images.publish(image_from_array(picture, stamp))
         # A hand that is at once where it is told to be.
         pose = positions_from_command(commands.wait_for(count)[-1], SPEC.joint_names)
-    images.publish(image_from_array(picture, time.time_ns()))
+    images.publish(image_from_array(picture, next(next_stamps)))
     status = ros.wait_reason("teleop", "idle")
     assert "replayed take_0001: 80 commands" in status.message
 

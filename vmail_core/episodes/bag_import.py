@@ -12,6 +12,7 @@ from vmail_core.episodes.alignment import BagAlignment, Row, segments
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, REQUEST, SENT, Bag, BagError
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
+from vmail_core.episodes.kinesthetic import with_led_commands
 from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 from vmail_core.robot import RobotSpec
@@ -81,7 +82,7 @@ def _import_bag(
             _check_robot(bag, robot, report)
             _check_copy(bag, earlier)
             report.sha256 = bag.sha256
-            rows, valve = _align(bag, BagAlignment(robot, size), report)
+            rows, valve, commanders = _align(bag, BagAlignment(robot, size), report)
             provenance = _provenance(bag, robot, task)
     except BagError as error:
         report.rejected.append(Rejection("the bag", str(error)))
@@ -89,7 +90,8 @@ def _import_bag(
     times: list[np.ndarray] = []
     runs = _usable_runs(rows, report)
     for number, run in enumerate(runs, 1):
-        episode = _episode(run, provenance | {"segment": number}, valve)
+        origin = {"segment": number, **_shifts(run, commanders)}
+        episode = _episode(run, provenance | origin, valve)
         name = f"{path.stem}-{report.sha256[:8]}" + (f"-{number:02d}" if len(runs) > 1 else "")
         write_episode(stage, episode, name)
         report.episodes.append(f"{name}.npz")
@@ -116,10 +118,13 @@ def _check_copy(bag: Bag, earlier: list[SourceReport]) -> None:
         raise BagError(f"{bag.path} has the same content as {copied}; give one of them")
 
 
-def _align(bag: Bag, alignment: BagAlignment, report: SourceReport) -> tuple[list[Row], dict[int, float]]:
-    """Rows of the bag, and the valve's angle by stamp where the twin's state was recorded."""
+def _align(
+    bag: Bag, alignment: BagAlignment, report: SourceReport
+) -> tuple[list[Row], dict[int, float], dict[int, str]]:
+    """Rows of the bag; by stamp, the valve's angle where the twin's state was recorded, and who commanded."""
     valve: dict[int, float] = {}
-    for event in bag.events():
+    commanders: dict[int, str] = {}
+    for event in with_led_commands(bag.events()):
         if event.topic == IMAGE:
             report.frames += 1
             alignment.on_image(event.stamp_ns, event.value)
@@ -131,11 +136,12 @@ def _align(bag: Bag, alignment: BagAlignment, report: SourceReport) -> tuple[lis
             alignment.on_request(event.stamp_ns, event.value)
         elif event.topic == SENT:
             alignment.on_sent(event.stamp_ns, event.value)
+            commanders[event.stamp_ns] = event.commander
         else:
             valve[event.stamp_ns] = event.value
     rows = alignment.rows()
     report.counts = dict(alignment.counts)
-    return rows, valve
+    return rows, valve, commanders
 
 
 def _usable_runs(rows: list[Row], report: SourceReport) -> list[list[Row]]:
@@ -169,6 +175,16 @@ def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
         "task": bag.info.get("task", "") if task is None else task,
         **{key: bag.info[key] for key in (*noted, *digests) if key in bag.info},
     }
+
+
+def _shifts(run: list[Row], commanders: dict[int, str]) -> dict[str, Any]:
+    """Who commanded from which row's action on: one shift, or more where control was handed over."""
+    shifts: list[dict[str, Any]] = []
+    for number, before in enumerate(run[:-1], 1):
+        name = commanders.get(before.stamp_ns, "")
+        if not shifts or shifts[-1]["name"] != name:
+            shifts.append({"name": name, "from_row": number})
+    return {"commanders": shifts} if any(shift["name"] for shift in shifts) else {}  # older takes do not say
 
 
 def _episode(run: list[Row], provenance: dict[str, Any], valve: dict[int, float]) -> Episode:

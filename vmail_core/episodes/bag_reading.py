@@ -26,6 +26,8 @@ TWIN = "twin/state"
 NOTES = "take"
 """Topic names without namespace; a recorded topic ends in one of them. NOTES carries the recorder's notes as JSON."""
 NOTES_TYPE = "std_msgs/msg/String"
+KINESTHETIC = "kinesthetic"
+"""The commander of takes in which the hand was limp and led by hand. They hold no sent commands."""
 
 REQUIRED = (IMAGE, JOINTS, REQUEST, SENT)
 _TYPES = {
@@ -54,11 +56,13 @@ class Event:
         stamp_ns: of the message's header; for commands the stamp of the frame that they were computed from.
         value: (H, W, 3) uint8 for IMAGE; (A,) float64 rad, in the robot's order, for JOINTS, REQUEST and SENT; the
             valve's angle in rad, a float, for TWIN.
+        commander: who commanded, for REQUEST and SENT; empty where it is not said.
     """
 
     topic: str
     stamp_ns: int
     value: Any
+    commander: str = ""
 
 
 class Bag:
@@ -114,7 +118,8 @@ class Bag:
         while (item := self._guarded(lambda: self._next(messages))) is not None:
             connection, message = item
             name = names[connection.topic]
-            yield Event(name, _stamp_ns(message), self._value(name, message))
+            commander = str(message.header.frame_id) if name in (REQUEST, SENT) else ""
+            yield Event(name, _stamp_ns(message), self._value(name, message), commander)
 
     def _next(self, messages: Iterator[tuple[Connection, int, bytes]]) -> tuple[Connection, Any] | None:
         item = next(messages, None)
@@ -176,13 +181,20 @@ class Bag:
             topics = ", ".join(sorted(c.topic for c in matches))
             raise BagError(f"{self.path} has more than one {name}: {topics}; record one robot and camera a bag")
         if not matches:
-            if name not in REQUIRED:
+            if name not in REQUIRED or (name == SENT and self._was_led()):
                 return None
             topics = ", ".join(sorted({c.topic for c in self._reader.connections if c.msgcount}))
             raise BagError(f"{self.path} has no messages on {name}; it has {topics}. Record with demo_recorder")
         if matches[0].msgtype != message_type:
             raise BagError(f"{self.path}: {matches[0].topic} is {matches[0].msgtype}, not {message_type}")
         return matches[0]
+
+    def _was_led(self) -> bool:
+        """Whether the hand was limp and led by hand, as the first request tells."""
+        requests = [c for c in self._reader.connections if f"/{c.topic}".endswith(f"/{REQUEST}") and c.msgcount]
+        messages = iter(self._reader.messages(connections=requests) if requests else ())
+        first = self._guarded(lambda: self._next(messages))
+        return first is not None and first[1].header.frame_id == KINESTHETIC
 
     def _read_info(self) -> dict[str, str]:
         """The recorder's notes: the bag's custom data, or the message that demo_recorder writes first."""

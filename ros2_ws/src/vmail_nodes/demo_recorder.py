@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.calibration import find_calibration
 from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
@@ -32,17 +34,18 @@ from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
 from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, number_of, reject_take
 from vmail_nodes.take_inputs import Inputs
-from vmail_nodes.take_keys import DISCARD, HELP, NEXT, STOP, Keys, open_keys
+from vmail_nodes.take_keys import DISCARD, HANDOVER, HELP, NEXT, STOP, Keys, open_keys
 from vmail_nodes.take_notes import TakeNotes
 from vmail_nodes.take_quality import OFF, REJECT, TakeGate
 
-CAMERA, JOINTS, SENT, TWIN = "camera/image_raw", "joint_states", "joint_commands_sent", "twin/state"
+CAMERA, JOINTS, TWIN = "camera/image_raw", "joint_states", "twin/state"
+REQUEST, SENT = "joint_commands", "joint_commands_sent"
 INFO, NEWS = "camera/camera_info", "/diagnostics"
 TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
     CAMERA: (Image, "sensor_msgs/msg/Image", SENSOR_RECORDER),
     INFO: (CameraInfo, "sensor_msgs/msg/CameraInfo", SENSOR_RECORDER),
     JOINTS: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
-    "joint_commands": (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
+    REQUEST: (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
     SENT: (JointTrajectory, "trajectory_msgs/msg/JointTrajectory", SENSOR_RECORDER),
     TWIN: (JointState, "sensor_msgs/msg/JointState", SENSOR_RECORDER),
     NEWS: (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray", DIAGNOSTICS),
@@ -65,6 +68,7 @@ class DemoRecorder(ManagedNode):
         self.diagnostics = Diagnostics(self)
         self._take: Take | None = None
         self._kept: TakeSummary | None = None
+        self._handover: Client = self.create_client(Trigger, "teleop/hand_over")
         self._keys: Keys | None = None
         self._prompts: Prompts | None = None
         self._active = False
@@ -171,6 +175,8 @@ class DemoRecorder(ManagedNode):
             self._commands += 1
             self._last_command_ns = stamp_ns(data)
             self._gate.command()
+        elif topic == REQUEST and commander(data) == KINESTHETIC:
+            self._gate.command()  # of a limp hand, which is led by hand: no command is sent
         elif topic == JOINTS:
             self._gate.joints(data)
         elif topic == CAMERA:
@@ -328,9 +334,16 @@ class DemoRecorder(ManagedNode):
                 return
             elif key == NEXT:
                 self._try(self._stop if self._take else self._start)
+            elif key == HANDOVER:
+                self._hand_over()
             elif key == DISCARD:
                 there = self._take or (self._kept and self._kept.path.exists())
                 self._try(*([self._discard] if there else []), self._start)
+
+    def _hand_over(self) -> None:
+        if not self._handover.service_is_ready():
+            self.get_logger().error("no teleop is there to hand control over; start the graph with teleop:=...")
+        self._handover.call_async(Trigger.Request())  # teleop says what comes of it
 
     def _try(self, *acts: Callable[[], str]) -> None:
         """Do one after the other what nobody waits for an answer to; the first that fails says why and ends it."""
@@ -359,6 +372,13 @@ def stamp_ns(data: bytes) -> int:
     order = "<" if data[1] & 1 else ">"  # second byte of the CDR encapsulation
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
     return seconds * 1_000_000_000 + nanoseconds
+
+
+def commander(data: bytes) -> str:
+    """The frame_id of a serialised message that begins with a header: who commands."""
+    order = "<" if data[1] & 1 else ">"
+    (length,) = struct.unpack_from(f"{order}I", data, 12)
+    return bytes(data[16 : 15 + length]).decode(errors="replace")  # without the zero that ends it
 
 
 def main() -> int:

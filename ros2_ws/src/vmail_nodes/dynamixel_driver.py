@@ -205,12 +205,12 @@ class DynamixelDriver(ManagedNode):
         try:
             if self._state is None or time.time() - self._state.time > 2.0 / self._rate:
                 self._read()  # this process was late: the joints may have moved on
-            command = Command(positions, stamp_ns * NS)
-            self._apply(self._guard.check(command, self._state, time.time()), stamp_ns)
+            command = Command(positions, stamp_ns * NS, message.header.frame_id)
+            self._apply(self._guard.check(command, self._state, time.time()), message)
         except BusLostError as error:
             self._lose(error)
 
-    def _apply(self, decision: Decision, stamp_ns: int | None = None) -> None:
+    def _apply(self, decision: Decision, command: JointTrajectory | None = None) -> None:
         """Write what the guard decided, publish what came of a command, and report."""
         goals = self._due(decision)
         if goals is not None and self._torque_wanted:
@@ -220,9 +220,9 @@ class DynamixelDriver(ManagedNode):
                 self.get_logger().error(str(error), throttle_duration_sec=1.0)
                 return
             self._held = decision.reason if decision.holding else None
-            if decision.fresh and stamp_ns is not None:
+            if decision.fresh and command is not None:
                 self._limited += decision.reason is not Reason.OK
-                self._publish_sent(goals, stamp_ns)
+                self._publish_sent(goals, command)
         self._report(decision)
 
     def _due(self, decision: Decision) -> np.ndarray | None:
@@ -244,10 +244,13 @@ class DynamixelDriver(ManagedNode):
             joint_state_message(self._spec.joint_names, state.position, state.velocity, efforts, round(state.time / NS))
         )
 
-    def _publish_sent(self, goals: np.ndarray, stamp_ns: int) -> None:
+    def _publish_sent(self, goals: np.ndarray, command: JointTrajectory) -> None:
+        stamp_ns, commander = ns_from_time(command.header.stamp), command.header.frame_id
         age_ns = max(0, time.time_ns() - stamp_ns)
-        self._diagnostics.set_values(command_latency_ms=round(age_ns * 1e-6, 2), limited_commands=self._limited)
-        self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, age_ns))
+        self._diagnostics.set_values(
+            command_latency_ms=round(age_ns * 1e-6, 2), limited_commands=self._limited, commander=commander
+        )
+        self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, commander, age_ns))
 
     def _report(self, decision: Decision) -> None:
         if self._torque and not self._torque_wanted:

@@ -16,7 +16,7 @@ from vmail_core.robot import RobotSpec
 from vmail_nodes.messages import positions_from_joint_state
 
 AXES = (0, 1, 4)  # of a finger's joints, from the palm to the tip: left stick across and along, right stick along
-DEAD_MAN, PREVIOUS, NEXT, REST, STAY, ESTOP = 5, 4, 7, 0, 1, 2  # buttons: RB held; LB, start; A, B, X
+DEAD_MAN, PREVIOUS, NEXT, REST, STAY, ESTOP, HANDOVER = 5, 4, 7, 0, 1, 2, 3  # buttons: RB held; LB, start; A, B, X, Y
 DEAD_ZONE = 0.1
 SILENCE_S = 0.5  # without a message from the pad nothing moves
 FULL_SCALE_S = 1.5  # a stick pushed all the way takes a joint from one limit to the other in so long
@@ -28,12 +28,13 @@ class GamepadSource:
     topic = "joint_states"
     message_type = JointState
     starts_by_itself = True  # nothing moves before the dead man's button is held
+    limp = False
 
     def __init__(self, spec: RobotSpec, fingers: Sequence[Sequence[int]]) -> None:
         """`fingers` are the joints (indices) that the sticks move together, at most three each."""
         self._spec, self._fingers = spec, [list(joints) for joints in fingers]
         self.finished = ""
-        self.wants_estop = False
+        self.wants_estop = self.wants_handover = False
         self._finger = 0
         self._said: list[str] = []
         self._pressed: set[int] = set()
@@ -77,6 +78,8 @@ class GamepadSource:
         self._heard, self._held = now, DEAD_MAN in pressed
         if ESTOP in new:
             self.wants_estop = True
+        if HANDOVER in new:
+            self.wants_handover = True
         for button, step in ((NEXT, 1), (PREVIOUS, -1)):
             if button in new:
                 self._finger = (self._finger + step) % len(self._fingers)

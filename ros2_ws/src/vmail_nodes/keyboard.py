@@ -14,10 +14,10 @@ from vmail_core.robot import RobotSpec
 
 RAISE_KEYS = "qwertyuio"
 LOWER_KEYS = "asdfghjkl"
-ESTOP_KEY = "x"
+ESTOP_KEY, HANDOVER_KEY = "x", "p"
 HELP = (
     "keys: q w e r t y u i o raise joints 1 to 9, a s d f g h j k l lower them; "
-    "1 rest pose, 2 zero pose, space stay here, x EMERGENCY STOP, ? this help"
+    "1 rest pose, 2 zero pose, space stay here, p to the policy and back, x EMERGENCY STOP, ? this help"
 )
 
 

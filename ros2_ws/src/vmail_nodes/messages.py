@@ -56,11 +56,14 @@ def array_from_image(message: Image) -> np.ndarray:
 
 
 def command_message(
-    names: Sequence[str], positions: np.ndarray, stamp_ns: int, time_from_start_ns: int = 0
+    names: Sequence[str], positions: np.ndarray, stamp_ns: int, commander: str = "", time_from_start_ns: int = 0
 ) -> JointTrajectory:
-    """One-point JointTrajectory: positions (N,) rad, stamped with the camera frame that they were computed from."""
+    """One-point JointTrajectory: positions (N,) rad, stamped with the camera frame that they were computed from.
+
+    Its frame_id, which means nothing for joints, names who commands: so each command of a recording tells its origin.
+    """
     message = JointTrajectory(joint_names=list(names))
-    message.header.stamp = time_from_ns(stamp_ns)
+    message.header.stamp, message.header.frame_id = time_from_ns(stamp_ns), commander
     seconds, nanoseconds = divmod(time_from_start_ns, NS_PER_S)
     point = JointTrajectoryPoint(positions=np.asarray(positions, np.float64).tolist())
     point.time_from_start = Duration(sec=seconds, nanosec=nanoseconds)

@@ -42,6 +42,7 @@ from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 WATCH_PERIOD_S = 0.02
 # After a run's first command the driver may still be discovering this node; from then on silence means trouble.
 DISCOVERY_S = 3.0
+POLICY = "policy"  # as its commands name it
 
 
 class PolicyRunner(ManagedNode):
@@ -209,7 +210,7 @@ class PolicyRunner(ManagedNode):
 
     def _command(self, stamp_ns: int, positions: np.ndarray) -> None:
         self._alignment.on_request(stamp_ns, positions)
-        self._publisher.publish(command_message(self._robot.joint_names, positions, stamp_ns))
+        self._publisher.publish(command_message(self._robot.joint_names, positions, stamp_ns, POLICY))
         self._commanded_ns = stamp_ns
         self._steps += 1
         self._diagnostics.set_values(

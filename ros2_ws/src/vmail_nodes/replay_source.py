@@ -20,7 +20,7 @@ class ReplaySource:
     topic = "joint_states"
     message_type = JointState
     starts_by_itself = False
-    wants_estop = False
+    wants_estop = wants_handover = limp = False
 
     def __init__(self, spec: RobotSpec, take: str) -> None:
         """Read the take.

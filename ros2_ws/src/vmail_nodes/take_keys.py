@@ -9,8 +9,11 @@ import termios
 import tty
 from typing import Any
 
-NEXT, DISCARD, STOP = "next", "discard", "stop"
-HELP = "keys: → or n begins a take and keeps it; ← or d discards it and begins it again; Esc or q ends"
+NEXT, DISCARD, STOP, HANDOVER = "next", "discard", "stop", "hand over"
+HELP = (
+    "keys: → or n begins a take and keeps it; ← or d discards it and begins it again; "
+    "p hands control to the policy and back; Esc or q ends"
+)
 _KEYS = {
     b"\x1b[C": NEXT,
     b"\x1bOC": NEXT,
@@ -20,6 +23,7 @@ _KEYS = {
     b"d": DISCARD,
     b"\x1b": STOP,
     b"q": STOP,
+    b"p": HANDOVER,
 }
 
 
@@ -33,7 +37,7 @@ class Keys:
         tty.setcbreak(descriptor)
 
     def poll(self) -> list[str]:
-        """Commands since the last call: NEXT, DISCARD, STOP. Other keys mean nothing."""
+        """Commands since the last call: NEXT, DISCARD, STOP, HANDOVER. Other keys mean nothing."""
         pressed = []
         while self._saved is not None and select.select([self._descriptor], [], [], 0)[0]:
             key = os.read(self._descriptor, 16)

@@ -1,10 +1,12 @@
-"""Node `teleop`: commands from a trained expert (on the twin), the keyboard, a gamepad, or a recorded take.
+"""Node `teleop`: commands from a trained expert (on the twin), keyboard, gamepad, leader hand, or a recorded take.
 
-Each camera frame gives one command, stamped with that frame's time, so that a recording pairs them.
+At the robot's control rate a camera frame gives a command, stamped with that frame's time, so that a recording pairs
+them; frames between, of a faster camera, give none. In mode kinesthetic the hand is limp and led by hand.
 
 Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; mode gamepad: `joy` too.
-Publishes: `joint_commands`. Serves: `~/start`, `~/stop` (Trigger). Calls: `dynamixel_driver/estop`, when the key or
-button for it is pressed. Keyboard and gamepad start by themselves, with the joints where they are.
+Publishes: `joint_commands`. Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger). Calls: `dynamixel_driver/estop`, when
+the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic), and `policy_runner/start` and `/stop`
+to hand control over and to take it back. Keyboard and gamepad start by themselves, with the joints where they are.
 """
 
 from __future__ import annotations
@@ -15,20 +17,27 @@ import time
 from typing import Any
 
 from rclpy.client import Client
+from rclpy.task import Future
 from sensor_msgs.msg import Image, Joy
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vmail_core.robot import load_robot
+from vmail_core.episodes.bag_reading import KINESTHETIC
+from vmail_core.episodes.ticker import Ticker
+from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.calibration import CalibrationError, find_calibration
 from vmail_nodes import diagnostics
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
+from vmail_nodes.handover import Handover
+from vmail_nodes.kinesthetic_source import KinestheticSource
+from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.messages import command_message, ns_from_time
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
 
-MODES = ("expert", "keyboard", "gamepad", "replay")
+MODES = ("expert", "keyboard", "gamepad", "leader", KINESTHETIC, "replay")
 SILENCE_LIMIT_S = 0.5
 WATCH_PERIOD_S = 0.05  # also how often keys are read
 
@@ -43,6 +52,8 @@ class Teleop(ManagedNode):
         self._endpoints: list[Any] = []
         self._commands = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._estop: Client = self.create_client(Trigger, "dynamixel_driver/estop")
+        self._torque: Client = self.create_client(SetBool, "dynamixel_driver/torque")
+        self._handover = Handover(self, self._start)
         self._running = False
         self._obeyed: float | None = None
         self._steps = 0
@@ -50,7 +61,10 @@ class Teleop(ManagedNode):
     def configure(self) -> None:
         """Load the expert, or take over the terminal."""
         self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
-        mode = self.parameter("mode", "expert", f"{', '.join(MODES)}.")
+        self._mode = mode = self.parameter("mode", "expert", f"{', '.join(MODES)}.")
+        leader_port = self.parameter("leader_port", "", "Serial port of the leader's servos (mode leader).")
+        leader = self.parameter("leader", "", "The leader's robot file (mode leader).")
+        reply = self.parameter("reply_timeout_ms", 4.0, "Wait for the leader's answer, as the driver's.", 1.0, 100.0)
         take = self.parameter("take", "", "Folder of the take to do again (mode replay).")
         task = self.parameter("task", "dclaw_valve3_ccw", "Task whose expert commands (mode expert).")
         expert = self.parameter("expert", "", "An expert's file; empty takes the one that ships for the task.")
@@ -64,10 +78,25 @@ class Teleop(ManagedNode):
             self._source = KeyboardSource(self._spec, key_step)
         elif mode == "gamepad":
             self._source = GamepadSource(self._spec, fingers_of(self._spec))
+        elif mode == "leader":
+            self._source = LeaderSource(self._spec, leader_port, self._calibrated(leader), reply)
+        elif mode == KINESTHETIC:
+            self._source = KinestheticSource(self._spec)
         elif mode == "replay":
             self._source = ReplaySource(self._spec, take)
         else:
             raise NodeError(f"mode={mode!r}; choose one of {', '.join(MODES)}")
+
+    @staticmethod
+    def _calibrated(leader: str) -> RobotSpec:
+        if not leader:
+            raise NodeError("parameter leader is empty: give the leader's robot file")
+        spec = load_robot(leader)
+        try:
+            calibration = find_calibration(spec, "auto")
+            return spec if calibration is None else calibration.apply(spec)
+        except CalibrationError as error:
+            raise NodeError(f"leader: {error}") from error
 
     def activate(self) -> None:
         """Listen to the camera and wait for `~/start`."""
@@ -78,6 +107,7 @@ class Teleop(ManagedNode):
             self.create_subscription(self._source.message_type, self._source.topic, self._on_state, SENSOR_SUBSCRIBER),
             self.create_service(Trigger, "~/start", self._on_start),
             self.create_service(Trigger, "~/stop", self._on_stop),
+            self.create_service(Trigger, "~/hand_over", self._on_hand_over),
             self.create_timer(WATCH_PERIOD_S, self._watch),
         ]
         sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
@@ -100,8 +130,9 @@ class Teleop(ManagedNode):
         stamp_ns = ns_from_time(message.header.stamp)
         if stamp_ns > self._begin_ns:
             self._heard = time.monotonic()
-            self._source.add_frame(stamp_ns)
-            self._command()
+            if self._ticker.offer(stamp_ns):
+                self._source.add_frame(stamp_ns)
+                self._command()
 
     def _on_state(self, message: Any) -> None:
         try:
@@ -113,7 +144,10 @@ class Teleop(ManagedNode):
             self._command()
 
     def _on_sent(self, message: JointTrajectory) -> None:
-        self._obeyed = time.monotonic()
+        if message.header.frame_id == self._mode:
+            self._obeyed = time.monotonic()
+        else:
+            self._handover.on_others()
 
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
@@ -126,7 +160,7 @@ class Teleop(ManagedNode):
         if due is None:
             return
         stamp_ns, positions = due
-        self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns))
+        self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns, self._mode))
         self._commanded = time.monotonic()
         self._steps += 1
         self._diagnostics.report(diagnostics.OK, "running", steps=self._steps)
@@ -134,12 +168,15 @@ class Teleop(ManagedNode):
             self._stop(f"done after {self._steps} steps")
 
     def _watch(self) -> None:
-        line = self._source.poll()
-        if line:
-            self.get_logger().info(line)
+        for line in (self._source.poll(), self._handover.watch()):
+            if line:
+                self.get_logger().info(line)
         if self._source.wants_estop:
             self._source.wants_estop = False
             self._stop_hand()
+        if self._source.wants_handover:
+            self._source.wants_handover = False
+            self.get_logger().info(self._hand_over()[1])
         now = time.monotonic()
         if self._running and self._obeyed is not None and now - self._obeyed > SILENCE_LIMIT_S:
             self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
@@ -160,21 +197,55 @@ class Teleop(ManagedNode):
         self._estop.call_async(Trigger.Request())
         self._stop("emergency stop; call ~/start to command again")
 
+    def _hand_over(self) -> tuple[bool, str]:
+        """Give control to the policy, or take it back; returns whether that can be, and what comes of it."""
+        if not self._running:
+            self._handover.to_human()
+            return True, f"taking over: {self._mode} commands"
+        if not self._handover.to_policy():
+            return False, f"no policy runner is there to take over; {self._mode} goes on"
+        self._stop("the policy commands")
+        return True, "handed over: the policy commands"
+
+    def _let_go(self) -> None:
+        """Make the hand limp, so that it can be led."""
+        if not self._torque.service_is_ready():
+            self._stop("no driver is there to switch torque off; start it, then call ~/start")
+            return
+        self._torque.call_async(SetBool.Request(data=False)).add_done_callback(self._on_let_go)
+
+    def _on_let_go(self, future: Future) -> None:
+        answer: SetBool.Response = future.result()
+        if answer.success:
+            self.get_logger().info("the hand is limp: lead its fingers")
+        else:
+            self._stop(f"the hand is not limp: {answer.message}")
+
     def _start(self) -> None:
         self._source.begin()
+        self._ticker = Ticker(self._spec.control_rate_hz)
         self._begin_ns = time.time_ns()
         self._heard = self._commanded = time.monotonic()
         self._obeyed = None  # not known: there may be no driver yet
         self._running, self._steps = True, 0
         self._diagnostics.report(diagnostics.OK, "running", steps=0)
+        if self._source.limp:
+            self._let_go()
 
     def _stop(self, why: str) -> None:
         self._running = False
         self._diagnostics.report(diagnostics.OK, "idle", why, steps=self._steps)
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._start()
+        if self._handover.policy_commands:
+            self._handover.to_human()
+        else:
+            self._start()
         response.success, response.message = True, "started"
+        return response
+
+    def _on_hand_over(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._hand_over()
         return response
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

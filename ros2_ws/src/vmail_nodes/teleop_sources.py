@@ -1,6 +1,6 @@
 """Where teleoperation commands come from: an expert that sees the twin's full state, or keys in a terminal.
 
-Two more are in files of their own: `gamepad_source` and `replay_source`.
+The others are in files of their own: `gamepad_source`, `leader_source`, `kinesthetic_source` and `replay_source`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from vmail_core.robot import RobotSpec
-from vmail_nodes.keyboard import ESTOP_KEY, HELP, JointKeys, KeyReader
+from vmail_nodes.keyboard import ESTOP_KEY, HANDOVER_KEY, HELP, JointKeys, KeyReader
 from vmail_nodes.messages import ns_from_time, positions_from_joint_state, velocities_from_joint_state
 
 REMEMBERED = 20  # states or frames that wait for their partner; more than two means that one of them is lost
@@ -26,6 +26,8 @@ class Source(Protocol):
     starts_by_itself: bool
     finished: str  # why it has nothing more to command; empty while it has
     wants_estop: bool  # somebody asks for an emergency stop
+    wants_handover: bool  # somebody asks that control passes to the policy, or comes back
+    limp: bool  # whether the hand's torque is to be off
 
     def open(self) -> None:
         """Take over devices."""
@@ -58,7 +60,8 @@ class ExpertSource:
     topic = "twin/state"
     message_type = JointState
     starts_by_itself = False
-    finished, wants_estop = "", False
+    finished = ""
+    wants_estop = wants_handover = limp = False
 
     def __init__(self, spec: RobotSpec, task: str, expert: str) -> None:
         """Load the expert (a task's name or a file). Raises FileNotFoundError or ValueError with the next step."""
@@ -123,12 +126,12 @@ class KeyboardSource:
     topic = "joint_states"
     message_type = JointState
     starts_by_itself = True  # nothing moves before a key is pressed
-    finished = ""
+    finished, limp = "", False
 
     def __init__(self, spec: RobotSpec, step: float) -> None:
         """Keys move a joint by `step` of its full scale."""
         self._spec = spec
-        self.wants_estop = False
+        self.wants_estop = self.wants_handover = False
         self._keys = JointKeys(spec, step)
         self._reader = KeyReader()
         self._present: np.ndarray | None = None
@@ -173,5 +176,6 @@ class KeyboardSource:
         """Read keys and move the target."""
         keys = self._reader.keys()
         self.wants_estop |= ESTOP_KEY in keys
+        self.wants_handover |= HANDOVER_KEY in keys
         said = [self._keys.press(key, self._present) for key in keys]
         return "; ".join(line for line in said if line)

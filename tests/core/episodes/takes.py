@@ -29,12 +29,13 @@ TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Msg:
-    """A message: topic, arrival and header stamp in ns, and its value as `bag_reading.Event` has it."""
+    """A message: topic, arrival and header stamp in ns, value and commander as `bag_reading.Event` has them."""
 
     topic: str
     log_ns: int
     stamp_ns: int
     value: np.ndarray
+    commander: str = ""
 
 
 def make_take(
@@ -177,7 +178,7 @@ def _type(topic: str) -> str:
 def _ros(message: Msg, names: tuple[str, ...], encoding: str):
     kinds = STORE.types
     stamp = kinds["builtin_interfaces/msg/Time"](*divmod(message.stamp_ns, 10**9))
-    header = kinds["std_msgs/msg/Header"](stamp=stamp, frame_id="")
+    header = kinds["std_msgs/msg/Header"](stamp=stamp, frame_id=message.commander)
     if message.topic == NOTES:
         return kinds[NOTES_TYPE](data=str(message.value))
     if message.topic.endswith(IMAGE):

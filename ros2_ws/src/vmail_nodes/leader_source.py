@@ -1,0 +1,110 @@
+"""Commands from a leader hand: a second hand of the same joints, limp, that somebody moves and the robot follows."""
+
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus import DynamixelBus
+from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError
+from vmail_nodes.messages import positions_from_joint_state
+
+JOINED_RAD = 0.1  # nearer than that in every joint, the robot follows at full speed
+APPROACH = 0.25  # of full speed until then: both hands stand differently at first
+
+
+class LeaderSource:
+    """The leader's joint angles, read for each camera frame. See `Source`.
+
+    What is mirrored, is mirrored by the leader's own robot file, with its ids and directions.
+    """
+
+    topic = "joint_states"
+    message_type = JointState
+    starts_by_itself = False  # the robot would go to where the leader stands
+    wants_estop = wants_handover = limp = False
+
+    def __init__(self, spec: RobotSpec, port: str, leader: RobotSpec, reply_timeout_ms: float = 4.0) -> None:
+        """Follow the leader at a port.
+
+        Raises:
+            ValueError: there is no port, or the leader is no robot of its own with the same joints.
+        """
+        if not port:
+            raise ValueError("parameter leader_port is empty: give the serial port of the leader's servos")
+        if leader.name == spec.name:
+            raise ValueError(
+                f"leader and hand are both robot {spec.name}: give the leader a robot file of its own"
+                " (leader:=my_leader.yaml) with another name, its servo ids and directions, and calibrate it too"
+            )
+        if set(leader.joint_names) != set(spec.joint_names):
+            different = ", ".join(sorted(set(leader.joint_names) ^ set(spec.joint_names)))
+            raise ValueError(
+                f"leader {leader.name} and robot {spec.name} differ in {different}: they need the same joints"
+            )
+        self._spec, self._order = spec, [leader.joint_names.index(name) for name in spec.joint_names]
+        self._bus = DynamixelBus(port, leader, reply_timeout_ms=reply_timeout_ms)
+        self.begin()
+
+    def open(self) -> None:
+        """Open the leader's port and let its joints go. Raises OSError with the next step."""
+        try:
+            self._bus.open()
+            self._bus.set_torque(False)
+        except BusError as error:
+            raise OSError(f"leader: {error}") from error
+
+    def close(self) -> None:
+        """Close the port."""
+        try:
+            self._bus.close()
+        except BusError as error:
+            raise OSError(f"leader: {error}") from error
+
+    def begin(self) -> None:
+        """Approach the leader anew."""
+        self._present: np.ndarray | None = None
+        self._frame: int | None = None
+        self._joined = False
+        self._said = "approaching the leader; hold it still"
+        self.finished = ""
+
+    def add_state(self, message: JointState) -> None:
+        """Where the robot's joints are now."""
+        self._present = positions_from_joint_state(message, self._spec.joint_names)
+
+    def add_frame(self, stamp_ns: int) -> None:
+        """A frame asks for a command."""
+        self._frame = stamp_ns
+
+    def command(self) -> tuple[int, np.ndarray] | None:
+        """Where the leader is; slowly at first, until the robot is there. None when the leader gives no answer."""
+        if self._frame is None or self._present is None or self.finished:
+            return None
+        stamp_ns, self._frame = self._frame, None
+        try:
+            leader = self._bus.read().position[self._order]
+        except BusReadError as error:
+            self._said = f"leader: {error}"
+            return None
+        except BusLostError as error:
+            self.finished = f"leader: {error}; plug it in, then start again"
+            return None
+        leader = np.clip(leader, self._spec.lower, self._spec.upper)
+        ahead = leader - self._present
+        if not self._joined and np.abs(ahead).max() < JOINED_RAD:
+            self._joined, self._said = True, "following the leader"
+        if self._joined:
+            return stamp_ns, leader
+        reach = APPROACH * self._spec.max_joint_speed * self._spec.control_period
+        return stamp_ns, self._present + np.clip(ahead, -reach, reach)
+
+    def on_hold(self) -> None:
+        """The driver does not obey: when it does again, the leader may be far away."""
+        self._joined = False
+
+    def poll(self) -> str:
+        """What changed since the last call."""
+        said, self._said = self._said, ""
+        return said
