@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+MANAGER = "manager"
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -148,7 +149,16 @@ def load_graph(graph: str, given: dict[str, str], run_dir: Path) -> list[GraphNo
         condition = values[description["when"]] if "when" in description else True
         if condition and condition != "none":
             nodes.append(_node(name, description, values))
-    return nodes
+    return _managed(nodes) if values.get("managed") else nodes
+
+
+def _managed(nodes: list[GraphNode]) -> list[GraphNode]:
+    """Nodes that wait for their manager, which knows their names."""
+    names = [node.name for node in nodes if node.name != MANAGER]
+    own = [{"nodes": names} if node.name == MANAGER else {"autostart": False} for node in nodes]
+    return [
+        dataclasses.replace(node, parameters=node.parameters | added) for node, added in zip(nodes, own, strict=True)
+    ]
 
 
 def _node(name: str, description: dict[str, Any], values: dict[str, Any]) -> GraphNode:

@@ -45,8 +45,9 @@ class FakeRobot:
         recorded: everything said on all topics, in order, as a bag has it: topic, stamp, picture or positions.
     """
 
-    def __init__(self, ros: Ros, robot: RobotSpec) -> None:
-        """Begins when the runner listens."""
+    def __init__(self, ros: Ros, robot: RobotSpec, confirms: bool = True, clock_ns: int = 0) -> None:
+        """Begins when the runner listens; `confirms` tells what was sent, `clock_ns` is the clock's error."""
+        self._confirms, self._clock_ns = confirms, clock_ns
         self.pictures: dict[int, np.ndarray] = {}
         self.poses: dict[int, np.ndarray] = {}
         self.recorded: list[tuple[str, int, np.ndarray]] = []
@@ -76,7 +77,8 @@ class FakeRobot:
         if not self._listening and self._runner.service_is_ready() and time.monotonic() > self._ask_at:
             self._ask_at = time.monotonic() + QUESTION_PERIOD_S
             self._runner.call_async(GetParameters.Request()).add_done_callback(self._on_first_answer)
-        publishers = (self._camera_publisher, self._joints_publisher, self._sent_publisher)
+        publishers = [self._camera_publisher, self._joints_publisher]
+        publishers += [self._sent_publisher] if self._confirms else []
         return self._listening and all(publisher.get_subscription_count() for publisher in publishers)
 
     def _on_first_answer(self, future: Any) -> None:
@@ -95,7 +97,7 @@ class FakeRobot:
 
     def _now_ns(self) -> int:
         """The time for stamps. In a run it waits for the picture that is due: a slow moment here is no gap there."""
-        now_ns = time.time_ns()
+        now_ns = time.time_ns() + self._clock_ns
         return min(now_ns, self._due_ns) if self._commanded and self.camera != "silent" else now_ns
 
     def _publish_joints(self, stamp_ns: int) -> None:
@@ -134,7 +136,7 @@ class FakeRobot:
         if self.driver == "skips one":
             self.driver = "good"
             return None
-        if self.driver == "silent":
+        if self.driver == "silent" or not self._confirms:
             return None
         names, request = self._robot.joint_names, positions_from_command(message, self._robot.joint_names)
         goals = self._robot.limit_step(request, self._positions) if self.driver == "good" else self._positions

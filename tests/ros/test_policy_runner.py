@@ -15,7 +15,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from fake_robot import QUESTION, FakeRobot
 from known_bundle import known_action, write_known_bundle
 from rcl_interfaces.srv import GetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import START_TIMEOUT_S, NodeProcess, Ros
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -23,9 +25,11 @@ from vmail_core.deploy.bundle import load_bundle
 from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes.alignment import BagAlignment, segments
 from vmail_core.robot import load_robot
-from vmail_nodes.messages import ns_from_time, positions_from_command
+from vmail_nodes.messages import latency_ns, ns_from_time, positions_from_command, time_from_ns
+from vmail_nodes.qos import COMMANDS
 
 RUNNER = "vmail_nodes.policy_runner"
+CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 ROBOT = load_robot("dclaw")
 
 
@@ -121,6 +125,57 @@ def test_commands_are_the_policys_and_start_begins_anew(start_run):
     assert follows_policy(
         run, run.commands.wait_for(4)[:4]
     )  # step counts from 1, last action from zero: memory is empty
+
+
+def refusal_of_ros2_control(message: JointTrajectory, arrives_ns: int) -> str:
+    """Why ros2_control's joint_trajectory_controller would refuse a message on its topic; its rules, as documented."""
+    ends_ns = ns_from_time(message.header.stamp) + latency_ns(message)  # of its one point
+    if not message.points or set(message.joint_names) != set(ROBOT.joint_names):
+        return "no points, or other joints"
+    if ns_from_time(message.header.stamp) and ends_ns < arrives_ns:
+        return "it ends in the past"
+    point = message.points[-1]
+    sizes = {len(values) for values in (point.velocities, point.accelerations, point.effort) if len(values)}
+    if len(point.positions) != len(message.joint_names) or sizes - {len(message.joint_names)}:
+        return "a number for each joint is missing"
+    return "it still moves at its end" if any(point.velocities) else ""
+
+
+def test_ros2_control_gets_the_same_commands_by_remapping(ros, start_node, bundle):
+    """Its controllers do not tell what they sent: what is asked for then counts as sent."""
+    topic = "joint_trajectory_controller/joint_trajectory"
+    given = {"bundle": str(bundle), **AGE_LIMITS, "confirm_commands": False}
+    process = start_node(RUNNER, parameters=given, remap={"joint_commands": topic})
+    commands = ros.collect(JointTrajectory, topic, COMMANDS)
+    run = Run(ros, process, FakeRobot(ros, ROBOT, confirms=False))
+    assert run.call("start").success
+    arrived = commands.wait_for(8)
+    assert follows_policy(run, arrived)
+    # This fake camera's stamps may be late on a busy machine: judged as if each command had come within a period.
+    period_ns = round(1e9 * ROBOT.control_period)
+    for message in arrived:
+        assert not refusal_of_ros2_control(message, ns_from_time(message.header.stamp) + period_ns)
+    arrived[0].points[0].time_from_start.nanosec = 0
+    late_ns = ns_from_time(arrived[0].header.stamp) + period_ns
+    assert refusal_of_ros2_control(arrived[0], late_ns) == "it ends in the past"
+
+
+def test_a_simulated_clock_is_honoured(ros, start_node, bundle):
+    behind_ns = -86_400 * 10**9
+    process = start_node(RUNNER, parameters={"bundle": str(bundle), **AGE_LIMITS, "use_sim_time": True})
+    clock = ros.publisher(Clock, "/clock", CLOCK)
+    ticking = ros.node.create_timer(0.01, lambda: clock.publish(Clock(clock=time_from_ns(time.time_ns() + behind_ns))))
+    run = Run(ros, process, FakeRobot(ros, ROBOT, clock_ns=behind_ns))
+    assert run.call("start").success
+    assert follows_policy(run, run.commands.wait_for(8))
+    ros.node.destroy_timer(ticking)
+
+
+@pytest.mark.parametrize("module", ["camera", "dynamixel_driver", "twin"])
+def test_what_has_a_clock_of_its_own_refuses_a_simulated_one(start_node, module):
+    node = start_node(f"vmail_nodes.{module}", parameters={"use_sim_time": True})
+    assert node.wait() == 1
+    assert "use_sim_time is true" in node.output
 
 
 def test_start_during_a_run_begins_anew(start_run):

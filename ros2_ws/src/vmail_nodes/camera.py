@@ -37,6 +37,7 @@ class CameraNode(ManagedNode):
 
     def configure(self) -> None:
         """Open the source, so that a wrong one is an error at once and not later."""
+        self.require_wall_time()
         self._source = self.parameter(
             "source", "", "/dev/video* or its index, a video file, or twin:///path of a twin's frame socket."
         )

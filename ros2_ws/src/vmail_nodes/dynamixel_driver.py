@@ -62,6 +62,7 @@ class DynamixelDriver(ManagedNode):
 
     def configure(self) -> None:
         """Open the port and check every servo; torque stays as it is."""
+        self.require_wall_time()
         self._spec = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
         choice = self.parameter(
             "calibration", "auto", "File of `vmail calibrate`; auto: this user's, if there is one; none."

@@ -94,6 +94,11 @@ class ManagedNode(LifecycleNode):
                 raise NodeError(f"parameter {name}: {error} (a float needs its point: 10.0)") from error
         return self.get_parameter(name).value
 
+    def require_wall_time(self) -> None:
+        """Raises NodeError where the clock is simulated: devices stamp with the wall clock, and so does the twin."""
+        if self.get_parameter("use_sim_time").value:
+            raise NodeError("use_sim_time is true, but this node's stamps are of the wall clock: set it to false here")
+
     def retry(self, attempt: Callable[[], Any], seconds: float, what: str) -> Any:
         """Call `attempt` until it raises no NodeError, for up to so many seconds: nodes of a graph start together.
 

@@ -61,6 +61,7 @@ def command_message(
     """One-point JointTrajectory: positions (N,) rad, stamped with the camera frame that they were computed from.
 
     Its frame_id, which means nothing for joints, names who commands: so each command of a recording tells its origin.
+    `time_from_start_ns` is when the joints are to be there, for controllers that interpolate: see `reach_ns`.
     """
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp, message.header.frame_id = time_from_ns(stamp_ns), commander
@@ -69,6 +70,15 @@ def command_message(
     point.time_from_start = Duration(sec=seconds, nanosec=nanoseconds)
     message.points = [point]
     return message
+
+
+def reach_ns(control_period_s: float) -> int:
+    """How long after its picture a command is to be reached: two control periods, the next command being there then.
+
+    The driver does not wait for it. ros2_control's joint_trajectory_controller interpolates up to it, and refuses a
+    trajectory that ends before it arrives.
+    """
+    return round(2 * control_period_s * NS_PER_S)
 
 
 def positions_from_command(message: JointTrajectory, names: Sequence[str]) -> np.ndarray:

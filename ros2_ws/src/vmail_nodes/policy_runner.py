@@ -35,6 +35,7 @@ from vmail_nodes.messages import (
     ns_from_time,
     positions_from_command,
     positions_from_joint_state,
+    reach_ns,
 )
 from vmail_nodes.policy_watch import Limits, PolicyWatch
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
@@ -68,6 +69,12 @@ class PolicyRunner(ManagedNode):
         self._max_unsent = self.parameter(
             "max_unsent_commands", 3, "Stop when the driver did not send so many commands in a row.", 1, 1000
         )
+        self._confirmed = self.parameter(
+            "confirm_commands",
+            True,
+            "The driver tells what it sent. False for other controllers, as ros2_control's: what is asked for then "
+            "counts as sent, and nothing of vmail guards the hand.",
+        )
         self._watch = PolicyWatch(self._read_limits())
         if not folder:
             raise NodeError("parameter bundle is empty: give the folder that `vmail export` wrote")
@@ -86,13 +93,15 @@ class PolicyRunner(ManagedNode):
     def activate(self) -> None:
         """Listen, offer the services, and begin a run if so asked."""
         self._endpoints = [
-            self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT),
             self.create_subscription(JointState, "joint_states", self._on_joint_states, SENSOR_SUBSCRIBER),
             self.create_subscription(Image, "camera/image_raw", self._on_image, SENSOR_SUBSCRIBER),
             self.create_service(Trigger, "~/start", self._on_start),
             self.create_service(Trigger, "~/stop", self._on_stop),
             self.create_timer(WATCH_PERIOD_S, self._on_watch),
         ]
+        if self._confirmed:
+            sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
+            self._endpoints.insert(0, sent)
         if self._start_at_once:
             self._start()
 
@@ -161,10 +170,12 @@ class PolicyRunner(ManagedNode):
     def _on_sent(self, message: JointTrajectory) -> None:
         stamp_ns = ns_from_time(message.header.stamp)
         try:
-            self._alignment.on_sent(stamp_ns, positions_from_command(message, self._robot.joint_names))
+            self._note_sent(stamp_ns, positions_from_command(message, self._robot.joint_names))
         except ValueError as error:
             self._refuse("sent_command_invalid", error)
-            return
+
+    def _note_sent(self, stamp_ns: int, positions: np.ndarray) -> None:
+        self._alignment.on_sent(stamp_ns, positions)
         self._sent_ns = max(stamp_ns, self._sent_ns)
 
     def _on_image(self, message: Image) -> None:
@@ -210,7 +221,10 @@ class PolicyRunner(ManagedNode):
 
     def _command(self, stamp_ns: int, positions: np.ndarray) -> None:
         self._alignment.on_request(stamp_ns, positions)
-        self._publisher.publish(command_message(self._robot.joint_names, positions, stamp_ns, POLICY))
+        reach = reach_ns(self._robot.control_period)
+        self._publisher.publish(command_message(self._robot.joint_names, positions, stamp_ns, POLICY, reach))
+        if not self._confirmed:
+            self._note_sent(stamp_ns, positions)
         self._commanded_ns = stamp_ns
         self._steps += 1
         self._diagnostics.set_values(
@@ -253,7 +267,8 @@ class PolicyRunner(ManagedNode):
     def _missing(self) -> list[str]:
         """Inputs and listeners that a run still waits for."""
         missing = self._watch.missing(self._now_ns())
-        if self._publisher.get_subscription_count() == 0 or self.count_publishers("joint_commands_sent") == 0:
+        unconfirmed = self._confirmed and self.count_publishers("joint_commands_sent") == 0
+        if self._publisher.get_subscription_count() == 0 or unconfirmed:
             missing.append("the driver")
         return missing
 

@@ -32,7 +32,7 @@ from vmail_nodes.handover import Handover
 from vmail_nodes.kinesthetic_source import KinestheticSource
 from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
-from vmail_nodes.messages import command_message, ns_from_time
+from vmail_nodes.messages import command_message, ns_from_time, reach_ns
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
@@ -160,7 +160,8 @@ class Teleop(ManagedNode):
         if due is None:
             return
         stamp_ns, positions = due
-        self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns, self._mode))
+        reach = reach_ns(self._spec.control_period)
+        self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns, self._mode, reach))
         self._commanded = time.monotonic()
         self._steps += 1
         self._diagnostics.report(diagnostics.OK, "running", steps=self._steps)
@@ -224,7 +225,7 @@ class Teleop(ManagedNode):
     def _start(self) -> None:
         self._source.begin()
         self._ticker = Ticker(self._spec.control_rate_hz)
-        self._begin_ns = time.time_ns()
+        self._begin_ns = self.get_clock().now().nanoseconds
         self._heard = self._commanded = time.monotonic()
         self._obeyed = None  # not known: there may be no driver yet
         self._running, self._steps = True, 0

@@ -65,6 +65,7 @@ class Twin(ManagedNode):
 
     def configure(self) -> None:
         """Build the scene; time does not run, and neither camera nor servos can be found yet."""
+        self.require_wall_time()
         self._robot = load_robot(self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file."))
         task = self.parameter("task", "dclaw_valve3_ccw", "Task whose scene and starts are simulated.")
         seed = self.parameter("seed", 0, "Seed of starts and kicks.", 0, 2**31 - 2)

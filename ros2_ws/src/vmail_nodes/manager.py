@@ -1,0 +1,167 @@
+"""Node `manager`: brings the nodes of a graph up in order, watches them, and takes them down in reverse.
+
+For graphs with `managed:=true`, whose nodes do not start by themselves. A node that cannot be configured or activated,
+or that is lost or deactivated later, ends the graph: those before it are taken down, the last one first, so that the
+commander stops before the driver switches torque off, and the driver before its bus goes.
+
+Serves: `~/stop` (deactivates all, in reverse) and `~/start` (activates them again, in order), Trigger.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.client import Client
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from vmail_nodes import diagnostics
+from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+
+WATCH_PERIOD_S = 1.0
+POLL_S = 0.1  # how soon a signal is seen while a node is waited for
+ANSWER_S = 2.0  # a live node says its state sooner
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
+UP = {State.PRIMARY_STATE_UNCONFIGURED: (CONFIGURE, ACTIVATE), State.PRIMARY_STATE_INACTIVE: (ACTIVATE,)}
+DOWN = {State.PRIMARY_STATE_ACTIVE: (DEACTIVATE, CLEANUP), State.PRIMARY_STATE_INACTIVE: (CLEANUP,)}
+NAMES = {CONFIGURE: "configured", ACTIVATE: "activated", DEACTIVATE: "deactivated", CLEANUP: "cleaned up"}
+
+
+class Manager(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("manager")
+        self._diagnostics = diagnostics.Diagnostics(self)
+        # Answers are waited for, inside of callbacks too: the questions have a node and an executor of their own.
+        self._asker = rclpy.create_node("manager_asker", namespace=self.get_namespace(), use_global_arguments=False)
+        self._answers = SingleThreadedExecutor()
+        self._answers.add_node(self._asker)
+        self._questions: dict[tuple[str, type], Client] = {}
+        self._ending = False
+        self._endpoints: list = []
+        self._up: list[str] = []  # in the order in which they came up
+
+    def configure(self) -> None:
+        """Learn whom to manage."""
+        self._nodes: Sequence[str] = self.parameter("nodes", [""], "Names of the nodes, in the order of starting.")
+        self._timeout = self.parameter("timeout_s", 60.0, "Longest wait for a node's step.", 1.0, 600.0)
+        if not any(self._nodes):
+            raise NodeError("parameter nodes is empty: name the nodes of the graph, in the order of starting")
+
+    def activate(self) -> None:
+        """Bring all of them up, and watch them from then on."""
+        self._bring_up()
+        self._endpoints = [
+            self.create_service(Trigger, "~/start", self._on_start),
+            self.create_service(Trigger, "~/stop", self._on_stop),
+            self.create_timer(WATCH_PERIOD_S, self._watch),
+        ]
+
+    def deactivate(self) -> None:
+        """Take all down that are up. Those that have ended by themselves are left alone."""
+        self.destroy_endpoints(self._endpoints)
+        self._take_down()
+
+    def _bring_up(self) -> None:
+        for name in self._nodes:
+            self._diagnostics.report(diagnostics.WARN, "starting", f"waiting for {name}")
+            try:
+                for step in UP.get(self._state(name, self._timeout), ()):
+                    self._change(name, step)
+            except NodeError:
+                self._take_down()
+                raise
+            self._up.append(name)
+        self._diagnostics.report(diagnostics.OK, "ok", f"active: {', '.join(self._up)}")
+
+    def _take_down(self) -> None:
+        self._ending = True
+        while self._up:
+            name = self._up.pop()
+            try:
+                for step in DOWN.get(self._state(name, ANSWER_S), ()):
+                    self._change(name, step)
+            except NodeError as error:  # it ends by itself as safely: so does every node at a signal
+                self.get_logger().warning(str(error))
+        self._ending = False
+        self._diagnostics.report(diagnostics.WARN, "stopped", "no node is active; call ~/start")
+
+    def _watch(self) -> None:
+        for name in list(self._up):
+            try:
+                active = self._state(name, ANSWER_S) == State.PRIMARY_STATE_ACTIVE
+                trouble = "" if active else f"{name} is not active any more: see its log"
+            except NodeError as error:
+                trouble = str(error)
+            if trouble:
+                self._up.remove(name)
+                self._diagnostics.report(diagnostics.ERROR, "node_lost", trouble)
+                self._take_down()
+                self.fail(trouble)
+                return
+
+    def _state(self, name: str, patience_s: float) -> int:
+        """The node's primary state. Raises NodeError when it does not say within so many seconds."""
+        answer: GetState.Response = self._ask(name, GetState, GetState.Request(), "get_state", patience_s)
+        return answer.current_state.id
+
+    def _change(self, name: str, step: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=step))
+        answer: ChangeState.Response = self._ask(name, ChangeState, request, "change_state", self._timeout)
+        if not answer.success:
+            raise NodeError(f"{name} cannot be {NAMES[step]}: its log says why")
+
+    def _ask(self, name: str, kind: type, request: object, service: str, patience_s: float) -> Any:
+        client = self._questions.setdefault((name, kind), self._asker.create_client(kind, f"{name}/{service}"))
+        deadline = time.monotonic() + patience_s
+        self._wait(client.service_is_ready, deadline, f"{name} is not there")
+        future: Future = client.call_async(request)
+        self._wait(future.done, deadline, f"{name} does not answer")
+        return future.result()
+
+    def _wait(self, condition: Callable[[], bool], deadline: float, trouble: str) -> None:
+        while not condition():
+            if time.monotonic() > deadline or (self.interrupted() and not self._ending):
+                raise NodeError(trouble)
+            self._answers.spin_once(timeout_sec=POLL_S)
+
+    def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._up:
+            response.success, response.message = False, f"{', '.join(self._up)} are up already"
+            return response
+        try:
+            self._bring_up()
+            response.success, response.message = True, f"active: {', '.join(self._up)}"
+        except NodeError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        names = ", ".join(reversed(self._up))
+        self._take_down()
+        response.success, response.message = True, f"stopped {names}" if names else "nothing was active"
+        return response
+
+    def destroy_node(self) -> None:
+        """Give up the asker too."""
+        self._answers.shutdown()
+        self._asker.destroy_node()
+        super().destroy_node()
+
+
+def main() -> int:
+    """Run the node; returns the exit code."""
+    return run(Manager)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
