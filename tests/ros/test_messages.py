@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 
 from vmail_nodes.messages import (
     array_from_image,
@@ -17,6 +18,7 @@ from vmail_nodes.messages import (
     time_from_ns,
     velocities_from_joint_state,
 )
+from vmail_nodes.raw_header import commander, stamp_ns
 
 STAMP = 1_790_000_000_123_456_789
 
@@ -71,3 +73,9 @@ def test_missing_joints_and_wrong_counts_are_named() -> None:
     command.points = []
     with pytest.raises(ValueError, match="exactly one point"):
         positions_from_command(command, ["a"])
+
+
+@pytest.mark.parametrize("name", ["", "policy", "a name of some length"])
+def test_stamp_and_commander_are_read_from_the_bytes(name: str) -> None:
+    data = serialize_message(command_message(["a"], np.zeros(1), STAMP, name))
+    assert (stamp_ns(data), commander(data)) == (STAMP, name)

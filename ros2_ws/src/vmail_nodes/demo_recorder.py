@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
+from vmail_nodes.raw_header import commander, stamp_ns
 from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, number_of, reject_take
 from vmail_nodes.take_inputs import Inputs
 from vmail_nodes.take_keys import DISCARD, HANDOVER, HELP, NEXT, STOP, Keys, open_keys
@@ -343,6 +343,7 @@ class DemoRecorder(ManagedNode):
     def _hand_over(self) -> None:
         if not self._handover.service_is_ready():
             self.get_logger().error("no teleop is there to hand control over; start the graph with teleop:=...")
+            return
         self._handover.call_async(Trigger.Request())  # teleop says what comes of it
 
     def _try(self, *acts: Callable[[], str]) -> None:
@@ -365,20 +366,6 @@ class DemoRecorder(ManagedNode):
     def _next(self) -> str:
         """What whoever records does before the next take, if there will be one."""
         return f": set up the scene, then {'press →' if self._keys else 'call ~/start'}" if self._active else ""
-
-
-def stamp_ns(data: bytes) -> int:
-    """Stamp of a serialised message that begins with a header, without decoding the rest."""
-    order = "<" if data[1] & 1 else ">"  # second byte of the CDR encapsulation
-    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
-
-
-def commander(data: bytes) -> str:
-    """The frame_id of a serialised message that begins with a header: who commands."""
-    order = "<" if data[1] & 1 else ">"
-    (length,) = struct.unpack_from(f"{order}I", data, 12)
-    return bytes(data[16 : 15 + length]).decode(errors="replace")  # without the zero that ends it
 
 
 def main() -> int:
