@@ -238,6 +238,11 @@ def _end_take(rig: Rig, fault: Fault, frames: int) -> str:
     return "take kept" if kept else "take put aside"
 
 
+def test_nothing_unsafe_was_written_to_the_servos_meanwhile(rig: Rig) -> None:
+    status = rig.ros.wait_reason("twin", ("torque_on", "torque_partly_on", "torque_off"))
+    assert {pair.key: pair.value for pair in status.values}["unsafe_commands"] == "0"
+
+
 def test_the_matrix_has_at_least_sixteen_faults() -> None:
     assert len({fault.script for fault in FAULTS}) >= 16
     assert len(np.unique([fault.name for fault in FAULTS])) == len(FAULTS)

@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import load_robot
-from vmail_hardware.emulator import EmulatedBus, Faults
+from vmail_hardware.emulator import EmulatedBus, Faults, WireCheck
 from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.messages import (
     command_message,
@@ -62,9 +62,11 @@ class Commander:
 
 @pytest.fixture(scope="module")
 def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedBus]:
-    """Nine emulated servos."""
-    with EmulatedBus(tmp_path_factory.mktemp("bus") / "servos", SPEC) as emulated:
+    """Nine emulated servos. Whatever the tests here do to the driver, it writes them nothing unsafe."""
+    check = WireCheck(SPEC)
+    with EmulatedBus(tmp_path_factory.mktemp("bus") / "servos", SPEC, check=check) as emulated:
         yield emulated
+    assert not check.count, check.violations
 
 
 @pytest.fixture(scope="module")

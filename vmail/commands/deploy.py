@@ -42,6 +42,11 @@ def register(commands: Any) -> None:
         metavar="NAME=VALUE@AFTER+FOR",
         help="break something, for example silent=32@10+2 or unplug@5; an unknown one names them all",
     )
+    faking.add_argument(
+        "--check",
+        action="store_true",
+        help="judge all that is written by the robot's limits: prints violations, exit code 1 if there were any",
+    )
     faking.set_defaults(run=fake_bus)
 
 
@@ -92,20 +97,18 @@ def replay(arguments: argparse.Namespace) -> int:
 
 
 def fake_bus(arguments: argparse.Namespace) -> int:
-    """Serve an emulated bus until Ctrl-C."""
+    """Serve an emulated bus until Ctrl-C; 1 when --check found a violation."""
     from vmail_core.robot import load_robot
     from vmail_hardware.emulator import run_fake_bus
 
     robot = load_robot(arguments.robot)
     if arguments.task is None:
-        run_fake_bus(arguments.path, robot, faults=arguments.fault)
-        return 0
+        return int(run_fake_bus(arguments.path, robot, faults=arguments.fault, check=arguments.check) > 0)
     from vmail_sim.twin import ClawPlant
 
     plant = ClawPlant(robot, arguments.task)
     plant.start()
     try:
-        run_fake_bus(arguments.path, robot, plant, arguments.fault)
+        return int(run_fake_bus(arguments.path, robot, plant, arguments.fault, arguments.check) > 0)
     finally:
         plant.stop()
-    return 0

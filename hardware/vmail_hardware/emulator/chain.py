@@ -22,6 +22,7 @@ from vmail_hardware.emulator.packets import (
 from vmail_hardware.emulator.plant import Plant
 from vmail_hardware.emulator.plant_link import PlantLink
 from vmail_hardware.emulator.servo import EmulatedServo
+from vmail_hardware.emulator.wire_check import WireCheck
 
 PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
 _SPIKE_SHARE = 0.02
@@ -38,8 +39,11 @@ class ServoChain:
         faults: Faults,
         model_number: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        check: WireCheck | None = None,
     ) -> None:
         """Power on servos that are set up for the robot: its ids, its baud rate, no return delay.
+
+        All that is written to them passes `check`, if there is one.
 
         Raises:
             ValueError: unknown model number, or a baud rate that the servos do not have.
@@ -52,6 +56,7 @@ class ServoChain:
         self.faults = faults
         self._link = PlantLink(spec, self.servos, plant, faults)
         self._random = random.Random(0)
+        self._check = check
         self._clock = clock
         self._last_heard = clock()
         self._lock = threading.RLock()
@@ -129,9 +134,8 @@ class ServoChain:
 
     def _write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
         address, data = _address_and_data(instruction.parameters)
-        results = [(servo, servo.write(address, data)) for servo in _addressed(instruction, hearing)]
-        self._link.move()
-        return self._acknowledge(instruction, results)
+        writes = [(servo, address, data) for servo in _addressed(instruction, hearing)]
+        return self._acknowledge(instruction, self._put(writes))
 
     def _reg_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
         results = []
@@ -142,13 +146,12 @@ class ServoChain:
         return self._acknowledge(instruction, results)
 
     def _action(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
-        results = []
-        for servo in _addressed(instruction, hearing):
-            error = servo.write(*servo.registered) if servo.registered else rules.INSTRUCTION_ERROR
+        acting = list(_addressed(instruction, hearing))
+        results = self._put([(servo, *servo.registered) for servo in acting if servo.registered])
+        results += [(servo, rules.INSTRUCTION_ERROR) for servo in acting if not servo.registered]
+        for servo in acting:
             servo.registered = None
             servo.set("registered_instruction", 0)
-            results.append((servo, error))
-        self._link.move()
         return self._acknowledge(instruction, results)
 
     def _reboot(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
@@ -186,11 +189,10 @@ class ServoChain:
             return b""
         address, length = struct.unpack_from("<HH", instruction.parameters)
         by_id = {servo.servo_id: servo for servo in hearing}
-        for start in range(4, len(instruction.parameters) - length, length + 1):
-            servo = by_id.get(instruction.parameters[start])
-            if servo is not None:
-                servo.write(address, instruction.parameters[start + 1 : start + 1 + length])
-        self._link.move()
+        parameters = instruction.parameters
+        starts = range(4, len(parameters) - length, length + 1)
+        told = [(by_id.get(parameters[start]), parameters[start + 1 : start + 1 + length]) for start in starts]
+        self._put([(servo, address, data) for servo, data in told if servo is not None])
         return b""
 
     def _bulk_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
@@ -202,14 +204,24 @@ class ServoChain:
 
     def _bulk_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
         by_id = {servo.servo_id: servo for servo in hearing}
-        start = 0
+        writes, start = [], 0
         while start + 5 <= len(instruction.parameters):
             servo_id, address, length = struct.unpack_from("<BHH", instruction.parameters, start)
             if servo_id in by_id:
-                by_id[servo_id].write(address, instruction.parameters[start + 5 : start + 5 + length])
+                writes.append((by_id[servo_id], address, instruction.parameters[start + 5 : start + 5 + length]))
             start += 5 + length
-        self._link.move()
+        self._put(writes)
         return b""
+
+    def _put(self, writes: list[tuple[EmulatedServo, int, bytes]]) -> list[tuple[EmulatedServo, int]]:
+        """Let servos take over (address, data) each, and move; returns each one's error number."""
+        if self._check is not None:
+            self._refresh()
+            for servo, address, data in writes:
+                self._check.written(servo, address, data)
+        results = [(servo, servo.write(address, data)) for servo, address, data in writes]
+        self._link.move()
+        return results
 
     # Answers -----------------------------------------------------------------------------------------------
 
@@ -245,7 +257,10 @@ class ServoChain:
         return True
 
     def _refresh(self) -> None:
-        self._link.measure(int(self._clock() * 1000.0))
+        now = self._clock()
+        self._link.measure(int(now * 1000.0))
+        if self._check is not None:
+            self._check.saw(now, self.servos)
 
     def _show_faults(self) -> None:
         if self.faults.stuck_ids != self._link.stuck_ids:

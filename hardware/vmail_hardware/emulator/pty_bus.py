@@ -16,6 +16,7 @@ from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import InstructionParser
 from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
 from vmail_hardware.emulator.servo import EmulatedServo
+from vmail_hardware.emulator.wire_check import WireCheck
 
 _TICK_S = 0.010  # how often watchdogs and the unplugged fault are looked at; the watchdog's own unit is 20 ms
 _SPEEDS = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()}
@@ -35,6 +36,7 @@ class EmulatedBus:
         plant: Plant | None = None,
         faults: Faults | None = None,
         model_number: int | None = None,
+        check: WireCheck | None = None,
     ) -> None:
         """Prepare the bus; nothing is opened yet.
 
@@ -44,11 +46,12 @@ class EmulatedBus:
             plant: what they move; by default joints of first order that start at the robot's rest pose.
             faults: what is broken; kept as `faults` and changeable at any time.
             model_number: servo model, by default the first of the spec's.
+            check: judges all that is written, if given.
         """
         self.path = Path(path)
         self.faults = Faults() if faults is None else faults
         self.plant: Plant = FirstOrderPlant(spec.rest) if plant is None else plant
-        self._chain = ServoChain(spec, self.plant, self.faults, model_number)
+        self._chain = ServoChain(spec, self.plant, self.faults, model_number, check=check)
         self._terminal: _Terminal | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()

@@ -13,6 +13,7 @@ from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.emulator.fault_script import FaultScript
 from vmail_hardware.emulator.plant import Plant
 from vmail_hardware.emulator.pty_bus import EmulatedBus
+from vmail_hardware.emulator.wire_check import FIRST, WireCheck
 
 _SCRIPT_PERIOD_S = 0.01
 
@@ -22,7 +23,8 @@ def run_fake_bus(
     robot: str | Path | RobotSpec = "dclaw",
     plant: Plant | None = None,
     faults: Sequence[str] = (),
-) -> None:
+    check: bool = False,
+) -> int:
     """Serve an emulated bus at `path` until SIGINT or SIGTERM. Call it from the main thread.
 
     Args:
@@ -30,6 +32,10 @@ def run_fake_bus(
         robot: a spec, or what `load_robot` takes.
         plant: what the servos move, by default joints of first order.
         faults: what is broken, and when; see `fault_script`.
+        check: judge all that is written by the robot's limits, and print what violates them.
+
+    Returns:
+        How many violations there were; 0 without `check`.
 
     Raises:
         ValueError: there is no such fault.
@@ -37,13 +43,14 @@ def run_fake_bus(
     """
     spec = robot if isinstance(robot, RobotSpec) else load_robot(robot)
     script, ended = FaultScript(faults), threading.Event()
+    wire, told = WireCheck(spec) if check else None, 0
 
     def end(signum: int, frame: FrameType | None) -> None:
         ended.set()
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with EmulatedBus(path, spec, plant) as bus:
+        with EmulatedBus(path, spec, plant, check=wire) as bus:
             servos = f"{spec.action_size} emulated servos of {spec.name}"
             print(f"{servos} at {path}, {spec.servo_baud} baud. Ctrl-C ends.", flush=True)
             began = time.monotonic()
@@ -51,6 +58,23 @@ def run_fake_bus(
                 elapsed = time.monotonic() - began
                 for change in script.apply(bus.faults, elapsed):
                     print(f"{elapsed:.1f} s: {change}", flush=True)
+                if wire is not None:
+                    told = _print_new(wire, told, elapsed)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if wire is None:
+        return 0
+    _print_new(wire, told, time.monotonic() - began)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(wire.counts.items()))
+    print(f"violations of the limits of {spec.name}: {kinds or 'none'}", flush=True)
+    return wire.count
+
+
+def _print_new(wire: WireCheck, told: int, elapsed: float) -> int:
+    """Print the violations after the first `told`; returns how many have been printed by now."""
+    new = wire.violations[told:]
+    for number, violation in enumerate(new, told + 1):
+        more = " (later ones are only counted)" if number == FIRST else ""
+        print(f"{elapsed:.1f} s: {violation}{more}", flush=True)
+    return told + len(new)

@@ -66,6 +66,17 @@ class EmulatedServo:
         """Set consecutive registers from inside, past every rule."""
         self._memory[address : address + len(data)] = data
 
+    def register_at(self, address: int) -> Register | None:
+        """The register that begins at this address, if one does."""
+        return self._by_address.get(address)
+
+    def range_of(self, register: Register) -> tuple[int, int]:
+        """Least and most that the register takes, as other registers are now."""
+        if register.within is None:
+            return register.minimum, register.maximum
+        lower, upper = (self._bound(name) for name in register.within)
+        return max(lower, register.minimum), min(upper, register.maximum)
+
     def read(self, address: int, length: int) -> tuple[int, bytes]:
         """Answer a read: (error number, data). Bytes that belong to no register read as 0, as on a real servo."""
         if length == 0 or address + length > len(self._memory):

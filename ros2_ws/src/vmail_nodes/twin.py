@@ -4,6 +4,7 @@ Hosts MuJoCo in real time, the emulated servo bus on a pseudo-terminal and a ser
 
 Publishes: `twin/state` (JointState: the claw's joints and, last, the valve) with the stamp of each camera frame.
 Serves: `twin/reset` (Trigger: the next start), `twin/kick` (Trigger: disturb valve and claw).
+It judges all that is written to its servos by the robot's limits, whoever wrote it: `unsafe_command` on /diagnostics.
 The parameter `faults` breaks things while it runs, and `next_seed` chooses the start of the next reset; the others are
 read when it is configured.
 """
@@ -25,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
-from vmail_hardware.emulator import EmulatedBus
+from vmail_hardware.emulator import EmulatedBus, WireCheck
 from vmail_hardware.emulator.fault_script import FaultScript
 from vmail_nodes import diagnostics
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
@@ -41,6 +42,7 @@ FAULT_PERIOD_S = 0.02
 TORQUE_OFF_PATIENCE_S = 3.0
 QUIET_S = 0.5  # longer than the driver's command_timeout_s
 QUIET_PATIENCE_S = 1.5
+ALARM_S = 3.0  # how long an unsafe command is the twin's state
 # The bus emulator's answers wait for a thread that renders or simulates to let go of the interpreter.
 SWITCH_INTERVAL_S = 0.0005
 
@@ -87,7 +89,10 @@ class Twin(ManagedNode):
         size = (width or self._robot.camera_width, height or self._robot.camera_height)
         self._plant = ClawPlant(self._robot, task, seed, starts)
         self._frames_path = frames_path
-        self._bus = EmulatedBus(bus_path, self._robot, self._plant, self._faults)
+        checked = self.parameter("check_commands", True, "Judge what is written to the servos by the robot's limits.")
+        self._check = WireCheck(self._robot) if checked else None
+        self._unsafe, self._alarm_until = 0, -math.inf
+        self._bus = EmulatedBus(bus_path, self._robot, self._plant, self._faults, check=self._check)
         self._make_camera = lambda: CameraLoop(self._plant, rate, *size, self._on_frame)
         self._state_names = [*self._robot.joint_names, VALVE_JOINT]
 
@@ -170,8 +175,17 @@ class Twin(ManagedNode):
         error = self._camera.error or self._plant.error
         if error is not None:
             self.fail(f"the simulation stopped: {error!r}")
-            return
-        self._report_torque()
+        elif self._check is None or not self._alarm(self._check):
+            self._report_torque()
+
+    def _alarm(self, check: WireCheck) -> bool:
+        """Whether something unsafe was written to the servos a moment ago; if so, that is the state."""
+        now = time.monotonic()
+        if check.count > self._unsafe:
+            self._unsafe, self._alarm_until = check.count, now + ALARM_S
+        if now < self._alarm_until:
+            self._diagnostics.report(diagnostics.ERROR, "unsafe_command", str(check.last), unsafe_commands=self._unsafe)
+        return now < self._alarm_until
 
     def _report_torque(self) -> None:
         on = [i for i, enabled in zip(self._robot.servo_ids, self._plant.torque_enabled(), strict=True) if enabled]
@@ -181,6 +195,7 @@ class Twin(ManagedNode):
             torque,
             f"episode {self._episode}",
             torque_on_ids=on,
+            **({} if self._check is None else {"unsafe_commands": self._check.count}),
             lost_seconds=round(self._plant.lost_seconds, 3),
         )
 
