@@ -72,6 +72,29 @@ def start(bus: EmulatedBus, tmp_path: Path) -> Iterator[Terminal]:
     terminal.process.wait()
 
 
+def test_a_hand_without_a_hand_is_calibrated_with_the_keys_of_its_emulator(tmp_path: Path) -> None:
+    path = tmp_path / "bus"
+    hand = Terminal("fake-bus", "--path", str(path))
+    hand.wait_for("keys: s moves every joint")
+    calibrating = Terminal("calibrate", "--port", str(path), "--out", str(tmp_path / "hand.yaml"))
+    try:
+        calibrating.wait_for("1 of 2")
+        hand.press(b"s")
+        hand.wait_for("from end to end")
+        time.sleep(7.0)  # the longest way, from end to end and back, at 1.5 rad/s
+        calibrating.press(b"\n")
+        calibrating.wait_for("2 of 2")
+        hand.press(b"z")
+        time.sleep(2.0)
+        calibrating.press(b"\n")
+        assert calibrating.end() == 0, calibrating.printed[-2000:]
+        np.testing.assert_allclose(load_calibration(tmp_path / "hand.yaml").zero_rad, SPEC.zero_rad, atol=0.01)
+    finally:
+        for terminal in (calibrating, hand):
+            terminal.process.kill()
+            terminal.process.wait()
+
+
 def sweep(bus: EmulatedBus, joints: slice = slice(None)) -> None:
     """Move joints from one end to the other, 0.15 rad beyond their limits, and back to the middle."""
     for share in [0.5, *np.linspace(0.0, 1.0, 9), 0.5]:

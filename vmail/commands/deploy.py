@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,23 @@ def replay(arguments: argparse.Namespace) -> int:
     return up("dclaw_teleop_demo", {**given, "teleop": "replay", "take": str(arguments.take.absolute())})
 
 
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[], str] | None]:
+    """Keys pressed since the last call; None where no terminal can be read."""
+    from vmail_nodes.keyboard import KeyReader
+    from vmail_nodes.take_keys import terminal_is_ours
+
+    if not terminal_is_ours():
+        yield None
+        return
+    reader = KeyReader()
+    reader.open()
+    try:
+        yield reader.keys
+    finally:
+        reader.close()
+
+
 def fake_bus(arguments: argparse.Namespace) -> int:
     """Serve an emulated bus until Ctrl-C; 1 when --check found a violation."""
     from vmail_core.robot import load_robot
@@ -103,7 +122,8 @@ def fake_bus(arguments: argparse.Namespace) -> int:
 
     robot = load_robot(arguments.robot)
     if arguments.task is None:
-        return int(run_fake_bus(arguments.path, robot, faults=arguments.fault, check=arguments.check) > 0)
+        with _keys() as keys:
+            return int(run_fake_bus(arguments.path, robot, None, arguments.fault, arguments.check, keys) > 0)
     from vmail_sim.twin import ClawPlant
 
     plant = ClawPlant(robot, arguments.task)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.emulator.fault_script import FaultScript
-from vmail_hardware.emulator.plant import Plant
+from vmail_hardware.emulator.hands import HELP, Hands
+from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
 from vmail_hardware.emulator.pty_bus import EmulatedBus
 from vmail_hardware.emulator.wire_check import FIRST, WireCheck
 
@@ -24,6 +25,7 @@ def run_fake_bus(
     plant: Plant | None = None,
     faults: Sequence[str] = (),
     check: bool = False,
+    keys: Callable[[], str] | None = None,
 ) -> int:
     """Serve an emulated bus at `path` until SIGINT or SIGTERM. Call it from the main thread.
 
@@ -33,6 +35,7 @@ def run_fake_bus(
         plant: what the servos move, by default joints of first order.
         faults: what is broken, and when; see `fault_script`.
         check: judge all that is written by the robot's limits, and print what violates them.
+        keys: what was pressed since it was called last; see `Hands`. Only for joints of first order.
 
     Returns:
         How many violations there were; 0 without `check`.
@@ -51,13 +54,18 @@ def run_fake_bus(
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with EmulatedBus(path, spec, plant, check=wire) as bus:
+            hands = _hands(bus, spec) if keys is not None and plant is None else None
             servos = f"{spec.action_size} emulated servos of {spec.name}"
             print(f"{servos} at {path}, {spec.servo_baud} baud. Ctrl-C ends.", flush=True)
+            if hands is not None:
+                print(HELP, flush=True)
             began = time.monotonic()
             while not ended.wait(_SCRIPT_PERIOD_S):
                 elapsed = time.monotonic() - began
                 for change in script.apply(bus.faults, elapsed):
                     print(f"{elapsed:.1f} s: {change}", flush=True)
+                if hands is not None and keys is not None:
+                    _use(hands, keys())
                 if wire is not None:
                     told = _print_new(wire, told, elapsed)
     finally:
@@ -69,6 +77,24 @@ def run_fake_bus(
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(wire.counts.items()))
     print(f"violations of the limits of {spec.name}: {kinds or 'none'}", flush=True)
     return wire.count
+
+
+def _hands(bus: EmulatedBus, spec: RobotSpec) -> Hands:
+    """Somebody's hands, as strong as limp joints need."""
+    assert isinstance(bus.plant, FirstOrderPlant)
+
+    def limp() -> bool:
+        return not any(bus.servo(servo_id).get("torque_enable") for servo_id in spec.servo_ids)
+
+    return Hands(bus.plant, spec, limp)
+
+
+def _use(hands: Hands, keys: str) -> None:
+    for key in keys:
+        said = hands.press(key, time.monotonic())
+        if said:
+            print(said, flush=True)
+    hands.move(time.monotonic())
 
 
 def _print_new(wire: WireCheck, told: int, elapsed: float) -> int:

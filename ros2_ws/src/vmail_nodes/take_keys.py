@@ -55,9 +55,12 @@ class Keys:
 
 def open_keys() -> Keys | None:
     """Keys of standard input; None when that is not a terminal that this process may read."""
-    if not sys.stdin.isatty() or _in_background(sys.stdin.fileno()):
-        return None
-    return Keys(sys.stdin.fileno())
+    return Keys(sys.stdin.fileno()) if terminal_is_ours() else None
+
+
+def terminal_is_ours() -> bool:
+    """Whether standard input is a terminal that this process may read."""
+    return sys.stdin.isatty() and not _in_background(sys.stdin.fileno())
 
 
 def _in_background(descriptor: int) -> bool:

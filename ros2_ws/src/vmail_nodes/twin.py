@@ -189,13 +189,14 @@ class Twin(ManagedNode):
 
     def _report_torque(self) -> None:
         on = [i for i, enabled in zip(self._robot.servo_ids, self._plant.torque_enabled(), strict=True) if enabled]
+        if self._check is not None:
+            self._diagnostics.set_values(unsafe_commands=self._check.count)
         torque = "torque_on" if len(on) == len(self._robot.servo_ids) else "torque_partly_on" if on else "torque_off"
         self._diagnostics.report(
             diagnostics.OK,
             torque,
             f"episode {self._episode}",
             torque_on_ids=on,
-            **({} if self._check is None else {"unsafe_commands": self._check.count}),
             lost_seconds=round(self._plant.lost_seconds, 3),
         )
 
