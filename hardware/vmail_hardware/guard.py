@@ -72,6 +72,7 @@ class Guard:
         self._current_high_since = np.full(spec.action_size, np.nan)
         self._pose: np.ndarray | None = None
         self._accepted_stamp: float | None = None
+        self._obeyed = -np.inf  # when the last command was, by the clock of `check`
         self._latched: tuple[Reason, str] | None = None
         self._forget("no command since the start")
 
@@ -146,17 +147,36 @@ class Guard:
         if refusal is not None:
             self._forget_command(*refusal)
             return self._hold(state, *refusal)
-        return self._obey(command, state)
+        return self._obey(command, state, now)
 
     # A good command ----------------------------------------------------------------------------------------
 
-    def _obey(self, command: Command, state: JointState) -> Decision:
-        desired, hottest = np.asarray(command.positions, np.float64), max(self._temperature.values())
+    def _obey(self, command: Command, state: JointState, now: float) -> Decision:
+        asked, hottest = np.asarray(command.positions, np.float64), max(self._temperature.values())
+        desired = self._paced(asked, now)
         goals, reason, detail = self._limits.apply(desired, state, self._load_ma, hottest)
-        self._accepted_stamp = command.stamp
+        if reason is Reason.OK and np.any(desired != asked):
+            reason, detail = (
+                Reason.SPEED_LIMIT,
+                "commands come faster than the robot's rate: limited by the time between",
+            )
+        self._accepted_stamp, self._obeyed = command.stamp, now
         self._pose = goals.copy()
         self._stopped_for_robot = False
         return self._decide(goals, reason, detail, fresh=True)
+
+    def _paced(self, desired: np.ndarray, now: float) -> np.ndarray:
+        """Limit the step from the last goals by the time since then, where commands come much faster than they should.
+
+        Each command may lead a joint by a whole control period's travel. At ten times the rate that would let it run
+        at nearly twice its speed limit. Near the robot's own rate nothing changes, for there simulator and import
+        reckon with `limit_step` alone.
+        """
+        elapsed = max(0.0, now - self._obeyed)
+        if self._accepted_stamp is None or self._pose is None or elapsed > self._spec.control_period / 2.0:
+            return desired
+        travel = self._spec.max_joint_speed * elapsed
+        return np.clip(desired, self._pose - travel, self._pose + travel)
 
     def _refusal(self, command: Command, now: float) -> tuple[Reason, str] | None:
         positions = np.asarray(command.positions)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.emulator.plant import FirstOrderPlant
 from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
 
@@ -54,6 +55,35 @@ def test_a_far_command_is_limited_exactly_as_the_spec_does() -> None:
     assert decision.reason is Reason.SPEED_LIMIT
     assert not decision.holding
     np.testing.assert_array_equal(decision.goals, SPEC.limit_step(desired, SPEC.rest))
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 25.0, 50.0, 100.0, 400.0])
+def test_joints_keep_to_their_speed_however_often_commands_come(rate_hz: float) -> None:
+    now = [0.0]
+    plant = FirstOrderPlant(SPEC.lower, max_speed=20.0, clock=lambda: now[0])
+    guard, strong = Guard(SPEC), np.ones(9)
+    travelled: list[np.ndarray] = []
+    for step in range(round(2.0 * rate_hz)):
+        now[0] = step / rate_hz
+        far = SPEC.upper if int(now[0]) % 2 == 0 else SPEC.lower
+        at = state(plant.positions(), now[0])
+        decision = guard.check(Command(far, now[0]), at, now[0])
+        assert decision.fresh and decision.goals is not None
+        plant.set_goals(decision.goals, strong)
+        travelled.append(at.position)
+    window = round(0.5 * rate_hz)
+    way = np.abs(np.array(travelled)[window:] - np.array(travelled)[:-window]).max()
+    assert way <= SPEC.max_joint_speed * window / rate_hz + REACH  # a first command leads by a period's travel
+
+
+def test_commands_at_the_robots_rate_are_limited_by_the_step_alone() -> None:
+    guard = Guard(SPEC)
+    for number, offset in enumerate((0.2, -0.2, 0.2)):  # to and fro: twice a step between goals
+        stamp = 0.09 * number
+        desired = np.clip(SPEC.rest + 0.3 + offset, SPEC.lower, SPEC.upper)
+        present = np.clip(SPEC.rest + 0.3, SPEC.lower, SPEC.upper)
+        decision = guard.check(Command(desired, stamp), state(present, stamp), stamp)
+        np.testing.assert_array_equal(decision.goals, SPEC.limit_step(desired, present))
 
 
 def test_a_command_beyond_the_joint_limits_is_clipped_and_names_the_joint() -> None:
