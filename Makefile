@@ -31,8 +31,8 @@ lint: setup  ## ruff, mypy and the import rules
 test: lint  ## everything that lint checks, and every test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-bench: setup  ## the measurements behind every performance claim (studies that take hours apart)
-	@for file in $$(grep -l __main__ benchmarks/*.py | grep -v _study); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: setup  ## the measurements behind every performance claim (the studies and the soak, which take hours, apart)
+	@for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e _study -e soak); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv build install log dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

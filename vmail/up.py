@@ -98,6 +98,10 @@ class Graph:
             printer.start()
             self._running.append(Running(node, process, printer))
 
+    def processes(self) -> dict[str, int]:
+        """Node name to process id."""
+        return {running.node.name: running.process.pid for running in self._running}
+
     def ended(self) -> Running | None:
         """A node that has ended by itself, if any has."""
         return next((running for running in self._running if running.process.poll() is not None), None)

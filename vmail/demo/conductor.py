@@ -5,24 +5,15 @@ Run it beside a graph with the twin, after the environment has been set (`runnin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any
 
 import numpy as np
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail.demo.trial import Trial
+from vmail.ros_client import RosClient, ServiceRefused
 from vmail_core.robot import RobotSpec
 from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.messages import (
@@ -32,11 +23,10 @@ from vmail_nodes.messages import (
     positions_from_joint_state,
     velocities_from_joint_state,
 )
-from vmail_nodes.qos import COMMANDS_SENT, DIAGNOSTICS, SENSOR_RECORDER
+from vmail_nodes.qos import COMMANDS_SENT, SENSOR_RECORDER
 from vmail_sim.dclaw.model import VALVE_JOINT
 
 READY_TIMEOUT_S = 90.0
-CALL_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 40.0  # the policy runner itself waits 30 s for its inputs
 DISCOVERY_S = 1.0
 SETTLE_S = 0.5
@@ -52,8 +42,8 @@ class TrialBroken(RuntimeError):
     """An episode did not come to its end: the message says why. Another attempt may succeed."""
 
 
-class Conductor:
-    """A node that conducts. Use it as a context manager."""
+class Conductor(RosClient):
+    """A node that conducts."""
 
     def __init__(self, robot: RobotSpec, commander: str, check: Callable[[], None]) -> None:
         """Join ROS.
@@ -63,14 +53,9 @@ class Conductor:
             commander: "policy_runner" or "teleop".
             check: called while waiting; raises when the graph is broken.
         """
-        self._robot, self.commander, self._check = robot, commander, check
+        super().__init__("conductor", check)
+        self._robot, self.commander = robot, commander
         self._names = [*robot.joint_names, VALVE_JOINT]
-        self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node("conductor", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._status: dict[str, DiagnosticStatus] = {}
         self._ran = False  # the commander has reported "running" since the last start
         self._heard_joints = False
         self._states: dict[int, JointState] = {}
@@ -79,19 +64,6 @@ class Conductor:
         subscribe(JointState, "twin/state", self._on_state, SENSOR_RECORDER)
         subscribe(JointState, "joint_states", self._on_joints, SENSOR_RECORDER)
         subscribe(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
-        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
-
-    def __enter__(self) -> Conductor:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Leave ROS."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._context.try_shutdown()
 
     def wait_ready(self) -> None:
         """Wait until twin, driver and commander run and hear each other.
@@ -103,13 +75,13 @@ class Conductor:
         self.spin(DISCOVERY_S)
 
     def _missing(self) -> list[str]:
-        driver = self._status.get("dynamixel_driver")
+        driver = self.status.get("dynamixel_driver")
         present = {
             "the twin": bool(self._states),
             "joint states": self._heard_joints,
             "the camera": self.node.count_publishers("camera/image_raw") > 0,
             "the driver": driver is not None and reason_of(driver) in DRIVER_READY,
-            f"the {self.commander}": self.commander in self._status,
+            f"the {self.commander}": self.commander in self.status,
             "commands": self.node.count_publishers("joint_commands") > 0,
         }
         return [name for name, there in present.items() if not there]
@@ -128,10 +100,10 @@ class Conductor:
     def place(self, seed: int) -> None:
         """Put the twin in a start and let it settle."""
         self.spin(PAUSE_S)
-        request = SetParameters.Request(parameters=[Parameter("next_seed", value=seed).to_parameter_msg()])
-        (result,) = self._call(SetParameters, "twin/set_parameters", request).results
-        if not result.successful:
-            raise TrialBroken(f"the twin refused seed {seed}: {result.reason}")
+        try:
+            self.set_parameter("twin", "next_seed", seed)
+        except ServiceRefused as error:
+            raise TrialBroken(str(error)) from error
         self.trigger("twin/reset")
         self.spin(SETTLE_S)
 
@@ -140,7 +112,7 @@ class Conductor:
         self._states.clear()
         self._sent.clear()
         self._ran = False
-        self._status.pop(self.commander, None)
+        self.status.pop(self.commander, None)
         self.trigger(f"{self.commander}/start")
 
     def wait_finished(self, steps: int) -> None:
@@ -153,7 +125,7 @@ class Conductor:
 
     def _wait_trial(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         def checked() -> bool:
-            status = self._status.get(self.commander)
+            status = self.status.get(self.commander)
             if status is not None and status.level == DiagnosticStatus.ERROR:
                 raise TrialBroken(f"{self.commander}: {status.message}{self._driver_says()}")
             return condition()
@@ -195,43 +167,22 @@ class Conductor:
 
     def trigger(self, service: str) -> str:
         """Call a Trigger service; returns what it says. Raises TrialBroken when it refuses."""
-        answer = self._call(Trigger, service, Trigger.Request())
-        if not answer.success:
-            raise TrialBroken(f"{service}: {answer.message}")
-        return answer.message
-
-    def _call(self, kind: type, service: str, request: Any) -> Any:
-        client: Any = self.node.create_client(kind, service)
         try:
-            self.wait(client.service_is_ready, CALL_TIMEOUT_S, lambda: f"service {service} did not appear")
-            future = client.call_async(request)
-            self.wait(future.done, CALL_TIMEOUT_S, lambda: f"service {service} did not answer")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+            return super().trigger(service)
+        except ServiceRefused as error:
+            raise TrialBroken(str(error)) from error
 
-    def wait(self, condition: Callable[[], bool], seconds: float, trouble: Callable[[], str]) -> None:
-        """Listen until the condition holds. Raises TimeoutError with what `trouble` says."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self._check()
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{trouble()} within {seconds:.0f} s")
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def spin(self, seconds: float) -> None:
-        """Listen for so long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0.0:
-            self._check()
-            self._executor.spin_once(timeout_sec=min(left, 0.05))
+    def hear(self, status: DiagnosticStatus, stamp_ns: int) -> None:
+        """Notice that the commander runs."""
+        if status.name == self.commander and reason_of(status) == "running":
+            self._ran = True
 
     def _reason(self) -> str:
-        status = self._status.get(self.commander)
+        status = self.status.get(self.commander)
         return reason_of(status) if status is not None else ""
 
     def _driver_says(self) -> str:
-        status = self._status.get("dynamixel_driver")
+        status = self.status.get("dynamixel_driver")
         return f" (driver: {status.message})" if status is not None else ""
 
     def _on_state(self, message: JointState) -> None:
@@ -242,9 +193,3 @@ class Conductor:
 
     def _on_sent(self, message: JointTrajectory) -> None:
         self._sent[ns_from_time(message.header.stamp)] = latency_ns(message) * 1e-6
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            self._status[status.name] = status
-            if status.name == self.commander and reason_of(status) == "running":
-                self._ran = True

@@ -6,10 +6,10 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vmail.graph import load_graph
+from vmail.graph import GraphNode, load_graph
 from vmail.up import Graph, node_environment
 
 LAST_LINES = 5
@@ -40,7 +40,14 @@ class RunningGraph:
 
 @contextlib.contextmanager
 def running(graph: str, given: dict[str, str], log: Path) -> Iterator[RunningGraph]:
-    """Start a graph of graphs.yaml with arguments as text; stop it at the end of the block.
+    """Start a graph of graphs.yaml with arguments as text; see `running_nodes`."""
+    with running_nodes(lambda run_dir: load_graph(graph, given, run_dir), log) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def running_nodes(choose: Callable[[Path], list[GraphNode]], log: Path) -> Iterator[RunningGraph]:
+    """Start nodes, chosen for the folder of their sockets; stop them at the end of the block.
 
     Raises:
         GraphFailed: at the end, when a node did not stop in order (the driver switches torque off as it stops).
@@ -48,7 +55,7 @@ def running(graph: str, given: dict[str, str], log: Path) -> Iterator[RunningGra
     os.environ.update(node_environment())
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vmail-") as folder, log.open("w") as output:
-        running_graph = RunningGraph(Graph(load_graph(graph, given, Path(folder)), Path(folder), output), log)
+        running_graph = RunningGraph(Graph(choose(Path(folder)), Path(folder), output), log)
         known = False
         try:
             running_graph.graph.start()

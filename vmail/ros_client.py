@@ -1,0 +1,119 @@
+"""A node of this process beside a running graph: hears /diagnostics and calls services.
+
+Make it after the environment has been set (`up.node_environment`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from vmail_nodes.messages import ns_from_time
+from vmail_nodes.qos import DIAGNOSTICS
+
+CALL_TIMEOUT_S = 10.0
+SPIN_S = 0.05  # also how often `check` is called
+
+
+class ServiceRefused(RuntimeError):
+    """A node answered, and refused; the message says why."""
+
+
+class RosClient:
+    """Listens while it waits, and only then, in the thread that waits. Use it as a context manager.
+
+    Attributes:
+        node: for further subscriptions.
+        status: the newest status of every node, by its name.
+    """
+
+    def __init__(self, name: str, check: Callable[[], None] = lambda: None) -> None:
+        """Join ROS as a node of that name. `check` is called while waiting; it raises when waiting is of no use."""
+        self._check = check
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
+        self.status: dict[str, DiagnosticStatus] = {}
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave ROS."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def trigger(self, service: str) -> str:
+        """Call a Trigger service; returns what it says.
+
+        Raises:
+            ServiceRefused: the node does not do it.
+            TimeoutError: no answer.
+        """
+        answer = self.call(Trigger, service, Trigger.Request())
+        if not answer.success:
+            raise ServiceRefused(f"{service}: {answer.message}")
+        return str(answer.message)
+
+    def set_parameter(self, node: str, name: str, value: Any) -> None:
+        """Set a parameter of a running node. Raises as `trigger`."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        (result,) = self.call(SetParameters, f"{node}/set_parameters", request).results
+        if not result.successful:
+            raise ServiceRefused(f"{node} refused {name} = {value!r}: {result.reason}")
+
+    def call(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
+        """The answer of a service. Raises TimeoutError: it did not appear, or gave none, in so many seconds."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        self.wait(client.service_is_ready, seconds, lambda: f"service {service} did not appear")
+        future = client.call_async(request)
+        try:
+            self.wait(future.done, seconds, lambda: f"service {service} did not answer")
+            return future.result()
+        finally:
+            client.remove_pending_request(future)
+
+    def wait(self, condition: Callable[[], bool], seconds: float, trouble: Callable[[], str]) -> None:
+        """Listen until the condition holds. Raises TimeoutError with what `trouble` says."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self._check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{trouble()} within {seconds:.0f} s")
+            self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def spin(self, seconds: float) -> None:
+        """Listen for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0.0:
+            self._check()
+            self._executor.spin_once(timeout_sec=min(left, SPIN_S))
+
+    def hear(self, status: DiagnosticStatus, stamp_ns: int) -> None:
+        """A status came, stamped by its node; for subclasses."""
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.status[status.name] = status
+            self.hear(status, ns_from_time(message.header.stamp))
