@@ -25,6 +25,7 @@ from vmail_hardware.torque_ramp import ramp
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
 _LENGTHS = 12  # of answers: from 126 up to 135, and up to 146
 _SOUND_READS = 200  # after which no late answer is on its way any more
+_PLAIN_READS = 100  # that must succeed after any that failed
 _ATTEMPTS = 4
 _CLOSE_PATIENCE_S = 0.5
 _CLOSE_PAUSE_S = 0.02
@@ -61,6 +62,8 @@ class DynamixelBus:
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
         self._extra = self._sound_reads = 0
+        self._fast = False  # the servos know the fast sync read
+        self._plain_reads = 0  # that are to succeed before it is tried again
         self._torque_may_be_on = False
 
     # Opening and closing -----------------------------------------------------------------------------------
@@ -82,10 +85,15 @@ class DynamixelBus:
         try:
             with self._link.unhurried():
                 self._servos.check(configure)
+            self._fast, self._plain_reads = self._knows_fast_reads(), 0
         except BusError:
             self._link.disconnect()
             raise
         self._torque_may_be_on = True  # a program that was killed may have left it on
+
+    def _knows_fast_reads(self) -> bool:
+        """Whether all servos do: it depends on their models and firmware, so they are asked, twice."""
+        return any(self._servos.read_fast("present_current", _PRESENT.size) is not None for _ in range(2))
 
     def reopen(self) -> None:
         """Open again after BusLostError. Torque is left as it is, as are the goals that the servos hold.
@@ -152,23 +160,14 @@ class DynamixelBus:
     # At every tick -----------------------------------------------------------------------------------------
 
     def read(self) -> JointState:
-        """Read every joint in one sync read.
+        """Read every joint in one sync read, a fast one where the servos know it.
 
         Raises:
             BusReadError: some servos gave no intact answer; `silent_ids` names them. Nothing is made up for them.
             BusLostError: the port went away.
         """
         asked = time.time()
-        try:
-            answers = self._servos.read("present_current", _PRESENT.size + self._extra)
-        except BusReadError:
-            # Answers that are merely late may come in answer to the next question, and nothing in them tells their age.
-            # So the next question asks for another number of bytes, and answers of another length are not taken.
-            self._extra, self._sound_reads = (self._extra + 1) % _LENGTHS, 0
-            raise
-        self._sound_reads += 1
-        if self._sound_reads == _SOUND_READS:
-            self._extra = 0
+        answers = self._present()
         raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
         direction = self.spec.direction
         return JointState(
@@ -178,6 +177,37 @@ class DynamixelBus:
             time=asked,
             alerts=tuple(servo_id for servo_id in self._ids if answers[servo_id][0] & ALERT_BIT),
         )
+
+    def _present(self) -> dict[int, tuple[int, bytes]]:
+        """(error byte, present current, velocity and position) of every servo, by id."""
+        if self._fast and not self._plain_reads:
+            answers = self._servos.read_fast("present_current", _PRESENT.size + self._extra)
+            if answers is not None:
+                self._note_sound()
+                return answers
+            # Nobody's answer is known then. A plain read tells who is silent, or that only a packet was lost.
+            self._note_lost()
+        try:
+            answers = self._servos.read("present_current", _PRESENT.size + self._extra)
+        except BusReadError:
+            self._note_lost()
+            raise
+        self._note_sound()
+        return answers
+
+    def _note_lost(self) -> None:
+        """Answers that are merely late may come in answer to the next question, and nothing in them tells their age.
+
+        So the next question asks for another number of bytes, and answers of another length are not taken.
+        """
+        self._extra, self._sound_reads = (self._extra + 1) % _LENGTHS, 0
+        self._plain_reads = _PLAIN_READS
+
+    def _note_sound(self) -> None:
+        self._plain_reads = max(0, self._plain_reads - 1)
+        self._sound_reads += 1
+        if self._sound_reads == _SOUND_READS:
+            self._extra = 0
 
     def write_goals(self, goals: np.ndarray) -> None:
         """Send joint goals (N,) rad in one sync write. Servos do not acknowledge it.

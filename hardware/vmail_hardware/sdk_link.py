@@ -6,7 +6,7 @@ import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from dynamixel_sdk import COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
+from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
 
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
 from vmail_hardware.sdk_port import QuickPort
@@ -16,6 +16,8 @@ _PROTOCOL = 2.0
 _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
 _PATIENCE = 4
+# Of the wait for an answer, for a fast sync read: when that fails, a plain one must still fit into the same tick.
+_FAST_SHARE = 0.5
 
 
 class SdkLink:
@@ -101,6 +103,31 @@ class SdkLink:
                 if not expected:
                     break
         return answers
+
+    def fast_sync_read(self, servo_ids: Sequence[int], address: int, length: int) -> dict[int, tuple[int, bytes]]:
+        """As `sync_read`, with one packet for all answers: two thirds of the bytes, a ninth of the packets.
+
+        It comes whole or not at all: one silent servo, and nobody's answer is known. Older firmware knows no such read.
+        """
+        expected = list(servo_ids)
+        block = length + 4  # error, id, data, checksum so far
+        with self._transaction() as port:
+            if not self._waiting_longer:
+                port.reply_timeout_ms *= _FAST_SHARE
+            result = self._handler.syncReadTx(port, address, length, expected, len(expected), True)
+            self._check_sent(result, servo_ids)
+            for _ in range(_PATIENCE):
+                packet, result = self._handler.rxPacket(port, True)
+                if result == COMM_RX_TIMEOUT:
+                    break
+                if result != COMM_SUCCESS or packet[4] != BROADCAST_ID:
+                    continue
+                if packet[5] | packet[6] << 8 != 1 + block * len(expected):
+                    continue
+                blocks = [bytes(packet[start : start + block]) for start in range(8, len(packet), block)]
+                if [data[1] for data in blocks] == expected:
+                    return {data[1]: (data[0], data[2 : 2 + length]) for data in blocks}
+        return {}
 
     def sync_write(self, address: int, data: dict[int, bytes]) -> None:
         """Write registers of several servos at once: servo id to bytes, all of one length. Nobody acknowledges.

@@ -49,6 +49,11 @@ class ServoGroup:
             raise self.silent(missing)
         return answers
 
+    def read_fast(self, register: str, length: int) -> dict[int, tuple[int, bytes]] | None:
+        """The same from one answer of all servos; None where it did not come whole, or they know no such read."""
+        answers = self.link.fast_sync_read(self._ids, self.model[register].address, length)
+        return None if not answers or any(error & ~ALERT_BIT for error, _ in answers.values()) else answers
+
     def values(self, register: str) -> dict[int, int]:
         """The register's value of those servos that answer, by id."""
         entry = self.model[register]

@@ -14,6 +14,7 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusReadError, BusWriteError
 from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
+from vmail_hardware.emulator.chain import FAST_SYNC_READ
 
 TICK = RAD_PER_TICK
 
@@ -83,12 +84,49 @@ def test_a_damaged_answer_counts_as_none_and_costs_no_other(bus: DynamixelBus, e
     assert caught.value.silent_ids == (20,)
 
 
-def test_a_lost_packet_is_one_failed_read(bus: DynamixelBus, emulated: EmulatedBus) -> None:
-    emulated.faults.lose_next = 1
+def test_a_lost_answer_to_a_fast_read_costs_no_read(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.lose_next = 1  # the only one: the plain read that follows at once brings them all
+    assert bus.read().position.shape == (9,)
+
+
+def test_two_lost_packets_are_one_failed_read(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.faults.lose_next = 2
     with pytest.raises(BusReadError) as caught:
         bus.read()
     assert caught.value.silent_ids == (10,)
     assert bus.read().position.shape == (9,)
+
+
+def test_fast_reads_are_used_where_servos_know_them_and_give_the_same(spec: RobotSpec, tmp_path: Path) -> None:
+    found, asked = {}, []
+    for knows in (True, False):
+        with EmulatedBus(tmp_path / f"bus_{knows}", spec) as emulated:
+            emulated.plant.push(spec.rest + 0.1)  # type: ignore[attr-defined]
+            chain = emulated._chain
+            handle = chain._handlers.pop(FAST_SYNC_READ)
+            if knows:
+                chain._handlers[FAST_SYNC_READ] = lambda *given, handle=handle: asked.append(1) or handle(*given)
+            bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=100.0)
+            bus.open()
+            asked.clear()
+            found[knows] = [bus.read().position for _ in range(3)][-1]
+            assert len(asked) == (3 if knows else 0)
+            bus.close()
+    np.testing.assert_array_equal(found[True], found[False])
+
+
+def test_after_a_failed_fast_read_plain_ones_tell_who_is_silent_until_all_answer(
+    bus: DynamixelBus, emulated: EmulatedBus
+) -> None:
+    emulated.faults.silent_ids = {21}
+    for _ in range(3):
+        with pytest.raises(BusReadError) as caught:
+            bus.read()
+        assert caught.value.silent_ids == (21,)
+    emulated.faults.silent_ids = set()
+    for _ in range(150):
+        bus.read()
+    assert not bus._plain_reads  # fast again
 
 
 def test_late_answers_are_not_taken_for_new_ones(emulated: EmulatedBus, spec: RobotSpec) -> None:

@@ -172,7 +172,9 @@ class ServoChain:
             if servo.servo_id in self.faults.silent_ids or self._loses_one():
                 return b""  # the answers are one packet: without one part the host gets none
             answers.append((servo.servo_id, error | servo.alert, data))
-        return fast_status_packet(answers) if answers else b""
+        packet = fast_status_packet(answers) if answers else b""
+        corrupt = any(servo_id in self.faults.corrupt_ids for servo_id, _, _ in answers)
+        return packet[:-3] + bytes((packet[-3] ^ 0x10,)) + packet[-2:] if corrupt else packet
 
     def _sync_requests(
         self, instruction: Instruction, hearing: list[EmulatedServo]
