@@ -38,7 +38,15 @@ class DynamixelBus:
     goals: that is the guard's job.
     """
 
-    def __init__(self, port: str, spec: RobotSpec, *, reply_timeout_ms: float = 4.0, watchdog_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        port: str,
+        spec: RobotSpec,
+        *,
+        reply_timeout_ms: float = 4.0,
+        watchdog_s: float = 0.5,
+        fast_reads: bool = True,
+    ) -> None:
         """Describe the bus; nothing is opened.
 
         Args:
@@ -48,6 +56,7 @@ class DynamixelBus:
                 and 2 ms, so a 100 Hz loop keeps its time.
             watchdog_s: servos stop moving by themselves when the bus was silent for so long, 0 for never. Reading
                 counts as traffic: this guards against a lost computer or cable, not against a silent policy.
+            fast_reads: read all joints with one answer, where all servos know that (Fast Sync Read).
 
         Raises:
             ValueError: watchdog_s beyond what servos can count.
@@ -62,7 +71,7 @@ class DynamixelBus:
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
         self._extra = self._sound_reads = 0
-        self._fast = False  # the servos know the fast sync read
+        self._fast_allowed, self._fast = fast_reads, False  # the second: the servos know them, too
         self._plain_reads = 0  # that are to succeed before it is tried again
         self._torque_may_be_on = False
 
@@ -85,7 +94,7 @@ class DynamixelBus:
         try:
             with self._link.unhurried():
                 self._servos.check(configure)
-            self._fast, self._plain_reads = self._knows_fast_reads(), 0
+            self._fast, self._plain_reads = self._fast_allowed and self._knows_fast_reads(), 0
         except BusError:
             self._link.disconnect()
             raise

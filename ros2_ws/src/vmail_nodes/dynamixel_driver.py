@@ -85,9 +85,10 @@ class DynamixelDriver(ManagedNode):
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the port to appear.", 0.0, 600.0)
         self.retry(lambda: self._require_port(port), wait, port)
         reply = self.parameter("reply_timeout_ms", 4.0, "Wait for an answer beyond the bytes' own time.", 1.0, 100.0)
+        fast = self.parameter("fast_reads", True, "Read all joints with one answer, where the servos know that.")
         calibration = self._calibrate(choice)
         self._guard = Guard(self._spec, command_timeout_s=timeout)
-        self._bus = DynamixelBus(port, self._spec, reply_timeout_ms=reply)
+        self._bus = DynamixelBus(port, self._spec, reply_timeout_ms=reply, fast_reads=fast)
         try:
             self._bus.open(configure=setup)
             self._opened.callback(self._close)
