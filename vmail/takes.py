@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, SENT, TWIN, Bag, BagError
+from vmail_core.episodes.kinesthetic import with_led_commands
 from vmail_core.episodes.quality import Quality, Remark
 from vmail_core.robot import RobotSpec
 
@@ -69,7 +70,7 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
             quality = Quality(robot, sensor="simulator_version" not in bag.info)
             stamps: list[int] = []
             commands = 0
-            for event in bag.events():
+            for event in with_led_commands(bag.events()):
                 if event.topic == IMAGE:
                     stamps.append(event.stamp_ns)
                     quality.picture(event.stamp_ns, np.asarray(event.value, np.uint8).reshape(-1))

@@ -27,6 +27,7 @@ from vmail_core.episodes import load_episodes
 from vmail_core.episodes.bag_import import BagError, import_bags
 from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.episodes.bag_recover import recover_bag
+from vmail_core.episodes.quality import Verdict
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import command_message, image_from_array, joint_state_message
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_PUBLISHER
@@ -152,6 +153,8 @@ def test_a_hand_that_is_led_gives_takes_too(ros, start_node, output, tmp_path):
     import_bags([take], tmp_path / "episodes", ROBOT)
     (episode,) = load_episodes(tmp_path / "episodes")
     assert episode.provenance["commanders"] == [{"name": KINESTHETIC, "from_row": 1}]
+    listed = read_take(take, ROBOT)
+    assert listed.commands == len(episode) - 1 and not [r for r in listed.remarks if r.verdict == Verdict.REJECT]
     led_to = ROBOT.desired_positions(episode.action[1:])
     np.testing.assert_allclose(led_to, episode.joint_positions[1:], atol=0.02)
 

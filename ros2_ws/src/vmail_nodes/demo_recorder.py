@@ -164,19 +164,19 @@ class DemoRecorder(ManagedNode):
             self._write(self._take, topic, now_ns, data)
 
     def _write(self, take: Take, topic: str, now_ns: int, data: bytes) -> None:
-        if topic == SENT and self._max_steps and self._commands >= self._max_steps:
+        # A limp hand is led by hand: nothing is sent, and the poses that it is led to count instead.
+        command = topic == SENT or (topic == REQUEST and commander(data) == KINESTHETIC)
+        if command and self._max_steps and self._commands >= self._max_steps:
             return  # the take is full and only waits for the frame that its last command led to
         try:
             take.write(self._names[topic], now_ns, data)
         except TakeError as error:
             self._abandon(error)
             return
-        if topic == SENT:
+        if command:
             self._commands += 1
             self._last_command_ns = stamp_ns(data)
             self._gate.command()
-        elif topic == REQUEST and commander(data) == KINESTHETIC:
-            self._gate.command()  # of a limp hand, which is led by hand: no command is sent
         elif topic == JOINTS:
             self._gate.joints(data)
         elif topic == CAMERA:
@@ -250,8 +250,7 @@ class DemoRecorder(ManagedNode):
         except TakeError as error:
             self._abandon(error)
             raise
-        counts = self._kept.counts
-        frames, commands = counts.get(self._names[CAMERA], 0), counts.get(self._names[SENT], 0)
+        frames, commands = self._kept.counts.get(self._names[CAMERA], 0), self._commands
         name, seconds = number_of(take.path), f"{self._kept.seconds:.1f} s"
         good, remarks = self._gate.judge()
         if not good:

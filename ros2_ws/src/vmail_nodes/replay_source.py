@@ -8,6 +8,7 @@ import numpy as np
 from sensor_msgs.msg import JointState
 
 from vmail_core.episodes.bag_reading import JOINTS, REQUEST, SENT, Bag
+from vmail_core.episodes.kinesthetic import with_led_commands
 from vmail_core.robot import RobotSpec
 from vmail_nodes.messages import positions_from_joint_state
 
@@ -33,7 +34,7 @@ class ReplaySource:
         self._spec, self._take = spec, Path(take)
         requested, sent, self._first = {}, {}, None
         with Bag(self._take, spec) as bag:
-            for event in bag.events():
+            for event in with_led_commands(bag.events()):
                 if event.topic == REQUEST:
                     requested[event.stamp_ns] = event.value
                 elif event.topic == SENT:
