@@ -205,9 +205,10 @@ class DynamixelBus:
         return answers
 
     def _note_lost(self) -> None:
-        """Answers that are merely late may come in answer to the next question, and nothing in them tells their age.
+        """Answers that are merely late may come in answer to the next question.
 
-        So the next question asks for another number of bytes, and answers of another length are not taken.
+        Their order gives them away, but for robots of one to three servos, which have few orders. So the next question
+        asks for another number of bytes, too, and answers of another length are not taken.
         """
         self._extra, self._sound_reads = (self._extra + 1) % _LENGTHS, 0
         self._plain_reads = _PLAIN_READS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class SdkLink:
         self._waiting_longer = False
         self._port: QuickPort | None = None
         self._handler = PacketHandler(_PROTOCOL)
+        self._random = random.Random(0)
 
     @property
     def is_connected(self) -> bool:
@@ -87,7 +89,7 @@ class SdkLink:
         with it, and it drops the error byte, which carries the hardware alert.
         """
         answers: dict[int, tuple[int, bytes]] = {}
-        expected = list(servo_ids)
+        expected = self._another_order(servo_ids)
         with self._transaction() as port:
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
             self._check_sent(result, servo_ids)
@@ -95,9 +97,10 @@ class SdkLink:
                 packet, result = self._handler.rxPacket(port, False)
                 if result == COMM_RX_TIMEOUT:
                     break
-                if result != COMM_SUCCESS or packet[4] not in expected or packet[5] | packet[6] << 8 != length + 4:
+                if result != COMM_SUCCESS or packet[4] not in servo_ids or packet[5] | packet[6] << 8 != length + 4:
                     continue
-                # Servos answer in the order asked; one out of order is a late answer to an earlier question.
+                if packet[4] not in expected:
+                    return {}  # out of order: among the answers are late ones to an earlier question
                 del expected[: expected.index(packet[4]) + 1]
                 answers[packet[4]] = (packet[8], bytes(packet[9 : 9 + length]))
                 if not expected:
@@ -109,7 +112,7 @@ class SdkLink:
 
         It comes whole or not at all: one silent servo, and nobody's answer is known. Older firmware knows no such read.
         """
-        expected = list(servo_ids)
+        expected = self._another_order(servo_ids)
         block = length + 4  # error, id, data, checksum so far
         with self._transaction() as port:
             if not self._waiting_longer:
@@ -128,6 +131,13 @@ class SdkLink:
                 if [data[1] for data in blocks] == expected:
                     return {data[1]: (data[0], data[2 : 2 + length]) for data in blocks}
         return {}
+
+    def _another_order(self, servo_ids: Sequence[int]) -> list[int]:
+        """Servos to ask, shuffled: an answer does not tell which question it belongs to, but the answers' order does.
+
+        Servos answer in the order in which they are asked, so answers that come too late fit no other question.
+        """
+        return self._random.sample(servo_ids, len(servo_ids))
 
     def sync_write(self, address: int, data: dict[int, bytes]) -> None:
         """Write registers of several servos at once: servo id to bytes, all of one length. Nobody acknowledges.
