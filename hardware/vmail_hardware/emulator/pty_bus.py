@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import select
 import termios
@@ -53,6 +54,7 @@ class EmulatedBus:
         self.plant: Plant = FirstOrderPlant(spec.rest) if plant is None else plant
         self._chain = ServoChain(spec, self.plant, self.faults, model_number, check=check)
         self._terminal: _Terminal | None = None
+        self._answers: collections.deque[tuple[float, bytes]] = collections.deque()  # when to send them, in order
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -113,22 +115,25 @@ class EmulatedBus:
             self._unplug()  # also when a plant raised: whoever is connected must notice
 
     def _answer(self, terminal: _Terminal, parser: InstructionParser) -> None:
-        heard = terminal.receive(_TICK_S)
-        if not heard:
-            return
-        baud = terminal.baud()
+        """Obey what is heard at once, also while answers are on their way: a servo that answers late listens."""
+        until_due = self._answers[0][0] - time.monotonic() if self._answers else _TICK_S
+        heard = terminal.receive(min(_TICK_S, max(0.0, until_due)))
+        baud = terminal.baud() if heard else None
         for instruction in parser.feed(heard):
             answer = self._chain.handle(instruction, baud)
             if answer:
-                delay = self._chain.answer_delay(answer)
-                if delay > 0.0:
-                    time.sleep(delay)
-                terminal.send(answer)
+                due = time.monotonic() + self._chain.answer_delay(answer)
+                if self._answers:
+                    due = max(due, self._answers[-1][0])  # one line: they come in order
+                self._answers.append((due, answer))
+        while self._answers and self._answers[0][0] <= time.monotonic():
+            terminal.send(self._answers.popleft()[1])
 
     def _unplug(self) -> None:
         if self._terminal is not None:
             self._terminal.close()
             self._terminal = None
+        self._answers.clear()
 
 
 class _Terminal:
