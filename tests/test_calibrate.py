@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import pty
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from terminal import Terminal
 
 from vmail.cli import main
 from vmail_core.robot import load_robot
@@ -22,40 +18,6 @@ from vmail_hardware.emulator import EmulatedBus
 
 SPEC = load_robot("dclaw")
 MOUNTED = dataclasses.replace(SPEC, zero_rad=SPEC.zero_rad + np.linspace(-0.3, 0.3, 9))  # as this hand's horns are
-TIMEOUT_S = 60.0
-
-
-class Terminal:
-    """A command in a terminal: what it prints, and keys for it."""
-
-    def __init__(self, *words: str) -> None:
-        self._keyboard, terminal = pty.openpty()
-        command = [sys.executable, "-m", "vmail.cli", *words]
-        self.process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
-        os.close(terminal)
-        self.printed = ""
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        try:
-            while chunk := os.read(self._keyboard, 4096):
-                self.printed += chunk.decode(errors="replace")
-        except OSError:
-            return  # the command has ended
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while text not in self.printed:
-            assert time.monotonic() < deadline and self.process.poll() is None, self.printed[-2000:]
-            time.sleep(0.02)
-
-    def press(self, key: bytes) -> None:
-        os.write(self._keyboard, key)
-
-    def end(self) -> int:
-        code = self.process.wait(TIMEOUT_S)
-        time.sleep(0.1)  # the last line is on its way
-        return code
 
 
 @pytest.fixture

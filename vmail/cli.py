@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from vmail import __version__
-from vmail.commands import bags, calibrate, demo, deploy, doctor, learn, services, simulate, takes, trust
+from vmail.commands import (
+    bags,
+    calibrate,
+    calibrate_camera,
+    demo,
+    deploy,
+    doctor,
+    learn,
+    services,
+    simulate,
+    takes,
+    trust,
+)
 
 PACKAGES = ("vmail", "vmail_core", "vmail_sim", "vmail_hardware", "vmail_nodes")
 # What may be missing, and how to get it.
@@ -57,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vmail {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (demo, doctor, calibrate, simulate, takes, bags, learn, trust, deploy, services):
+    for module in (demo, doctor, calibrate, calibrate_camera, simulate, takes, bags, learn, trust, deploy, services):
         module.register(commands)
     return parser
 

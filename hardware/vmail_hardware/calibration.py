@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 import yaml
 
 from vmail_core.robot import RobotSpec
+from vmail_hardware.user_files import keep_file, user_folder
 
 TURN_RAD = 2.0 * np.pi
 LEAST_TRAVEL_RAD = 0.2  # a joint that was moved less was forgotten
@@ -98,12 +97,7 @@ class Calibration:
     def save(self, path: str | Path) -> Path:
         """Write it, whole or not at all; one that was there is kept beside it with its date. Returns the path."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(self._text())
-        if path.exists():
-            shutil.copy2(path, path.with_name(f"{path.stem}.until-{self.made.replace(':', '')}{path.suffix}"))
-        temporary.replace(path)
+        keep_file(path, self._text(), self.made)
         return path
 
     def apply(self, spec: RobotSpec) -> RobotSpec:
@@ -214,8 +208,7 @@ def _name(spec: RobotSpec, joint: int) -> str:
 
 def default_path(spec: RobotSpec) -> Path:
     """Where the calibration of the robot of this name is kept for this user."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "vmail" / "calibration" / f"{spec.name}.yaml"
+    return user_folder("calibration") / f"{spec.name}.yaml"
 
 
 def find_calibration(spec: RobotSpec, choice: str) -> Calibration | None:

@@ -68,6 +68,15 @@ def test_a_slow_reader_misses_pictures(video: Path) -> None:
         assert (late.stamp_ns - first.stamp_ns) * 1e-9 == pytest.approx(number_of(late) / FPS, abs=1e-6)
 
 
+def test_every_picture_of_a_file_can_be_had_at_once(video: Path) -> None:
+    with open_camera(str(video), every_picture=True) as camera:
+        begin = time.monotonic()
+        frames = [camera.read(0.0) for _ in LEVELS]
+        assert time.monotonic() - begin < (len(LEVELS) - 1) / FPS
+    assert [number_of(frame) for frame in frames] == list(range(len(LEVELS)))
+    np.testing.assert_allclose(np.diff([frame.stamp_ns for frame in frames]), 1e9 / FPS, atol=2.0)
+
+
 def test_the_end_of_a_file_is_a_lost_camera(video: Path) -> None:
     with VideoFileCamera(video) as camera, pytest.raises(CameraLostError, match="ended after 6 pictures"):
         for _ in range(len(LEVELS) + 1):

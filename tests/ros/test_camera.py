@@ -115,10 +115,10 @@ def test_calibration_is_read_as_camera_calibration_writes_it(tmp_path: Path) -> 
         "rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}\n"
         "projection_matrix: {rows: 3, cols: 4, data: [50, 0, 32, 0, 0, 51, 24, 0, 0, 0, 1, 0]}\n"
     )
-    info = load_camera_info(str(file))
+    info = load_camera_info(file)
     assert (info.width, info.height, info.k[4], list(info.d)[0], info.p[5]) == (64, 48, 51.0, 0.1, 51.0)
     file.write_text("image_width: 64\n")
     with pytest.raises(ValueError, match="ost.yaml"):
-        load_camera_info(str(file))
+        load_camera_info(file)
     with pytest.raises(FileNotFoundError, match="absent.yaml"):
-        load_camera_info(str(tmp_path / "absent.yaml"))
+        load_camera_info(tmp_path / "absent.yaml")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import select
 import sys
-import termios
 import time
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vmail.terminal_keys import enter_pressed, forget_keys, single_keys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec = load_robot(arguments.robot)
     home = spec.rest if arguments.home == "rest" else np.zeros(spec.action_size)
     sweep = Sweep(spec)
-    with DynamixelBus(arguments.port, spec) as bus, _single_keys():
+    with DynamixelBus(arguments.port, spec) as bus, single_keys():
         bus.set_torque(False)
         _watch(bus, spec, sweep, SWEEP_TEXT)
         while True:
@@ -94,7 +90,7 @@ def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
 
     from vmail_hardware.bus_errors import BusReadError
 
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an Enter that was pressed twice is not meant for this step
+    forget_keys()
     shown, trouble = 0.0, ""
     with Live(auto_refresh=False) as live:
         while True:
@@ -106,10 +102,8 @@ def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
             if time.monotonic() - shown > REFRESH_S:
                 shown = time.monotonic()
                 live.update(_table(spec, sweep, text, trouble), refresh=True)
-            if select.select([sys.stdin], [], [], 0.005)[0]:
-                keys = os.read(sys.stdin.fileno(), 64)
-                if not keys or b"\n" in keys or b"\r" in keys:
-                    return
+            if enter_pressed(0.005):
+                return
 
 
 def _table(spec: RobotSpec, sweep: Sweep, text: str, trouble: str) -> Any:
@@ -125,14 +119,3 @@ def _table(spec: RobotSpec, sweep: Sweep, text: str, trouble: str) -> Any:
         style = "yellow" if name in unmoved else "green"
         table.add_row(name, str(spec.servo_ids[index]), *(f"{angle:.0f}°" for angle in angles), style=style)
     return table
-
-
-@contextmanager
-def _single_keys() -> Iterator[None]:
-    """Keys come at once and are not shown; Ctrl-C still interrupts."""
-    saved = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)

@@ -40,6 +40,7 @@ def examine(arguments: argparse.Namespace) -> int:
         checks.append(("servos", functools.partial(devices.check_servos, arguments.port, robot)))
     if arguments.camera:
         checks.append(("camera", functools.partial(devices.check_camera, arguments.camera)))
+        checks.append(("camera calibration", functools.partial(devices.check_calibration, arguments.camera)))
     console, worst = Console(soft_wrap=True, highlight=False), Level.OK
     for what, check in checks:
         for found in run(what, check):

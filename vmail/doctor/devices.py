@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from vmail.doctor.findings import Finding, Level
 from vmail_core.robot import RobotSpec
@@ -14,6 +15,7 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import UDEV_RULE, check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusError, BusOpenError
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, FreezeDetector, open_camera
+from vmail_hardware.cameras.identity import default_calibration
 from vmail_hardware.control_table import servo_models
 from vmail_hardware.joint_state import ServoHealth
 
@@ -153,6 +155,24 @@ def _watch(camera: Camera, source: str) -> Finding:
             Level.WARNING, "camera", f"{detail}; nothing can be seen", "look at lens cap, light and exposure"
         )
     return Finding(Level.OK, "camera", detail)
+
+
+def check_calibration(source: str) -> Iterator[Finding]:
+    """Whether this user has calibrated the camera."""
+    path = default_calibration(source)
+    if not path.is_file():
+        mend = f"vmail calibrate-camera --camera {source}, if pixels are to be angles"
+        yield Finding(Level.NOTE, "camera calibration", "none", mend)
+        return
+    try:
+        raw = yaml.safe_load(path.read_text())
+        size, made = f"{raw['image_width']}x{raw['image_height']}", raw["vmail"]
+        detail = f"{path}: {size}, {made['rms_px']} px RMS over {made['views']} views, of {made['made'][:10]}"
+        yield Finding(Level.OK, "camera calibration", detail)
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        yield Finding(
+            Level.FAILURE, "camera calibration", f"{path} is damaged ({error})", "remove it, vmail calibrate-camera"
+        )
 
 
 def _failure(what: str, error: Exception) -> Finding:

@@ -19,6 +19,7 @@ def open_camera(
     height: int | None = None,
     fps: float | None = None,
     loop: bool = False,
+    every_picture: bool = False,
     connect_timeout: float = 2.0,
 ) -> Camera:
     """Open a camera by what it is.
@@ -27,6 +28,7 @@ def open_camera(
         source: "twin:///run/vmail/camera.sock" (the simulated twin), "/dev/video0" or "0" (a device), or a video file.
         width, height, fps: wanted from a device; ignored by the others.
         loop: repeat a video file.
+        every_picture: of a video file miss none, however long a reader takes, and wait for none.
         connect_timeout: seconds to wait for the twin's socket.
 
     Raises:
@@ -39,7 +41,7 @@ def open_camera(
     if source.startswith("/dev/"):
         return OpenCVCamera(source, width, height, fps)
     if Path(source).is_file():
-        return VideoFileCamera(source, loop)
+        return VideoFileCamera(source, loop, every_picture)
     raise CameraOpenError(
         f"no camera {source!r}; give twin:///path/of.sock, a device (0 or /dev/video0), or an existing video file"
     )

@@ -14,23 +14,24 @@ from vmail_hardware.cameras.frame import CameraLostError, CameraOpenError, Camer
 class VideoFileCamera:
     """Plays a file at its own rate. Like a live camera it does not wait: a slow reader misses pictures.
 
-    A picture's stamp is the moment at which it was due.
+    A picture's stamp is the moment at which it was due. With `every_picture` the file's rate goes into stamps alone.
     """
 
     has_sensor_noise = False
 
-    def __init__(self, path: str | Path, loop: bool = False) -> None:
+    def __init__(self, path: str | Path, loop: bool = False, every_picture: bool = False) -> None:
         """Open a file. Its clock starts with the first `read`.
 
         Args:
             path: any format that OpenCV reads.
             loop: begin again at the end instead of being lost.
+            every_picture: miss none, however long a reader takes, and wait for none.
 
         Raises:
             CameraOpenError: no such file, or no video in it.
         """
         self.path = Path(path)
-        self._loop = loop
+        self._loop, self._every_picture = loop, every_picture
         self._capture, self._fps = self._open()
         self._start: float | None = None
         self._wall_ns = 0
@@ -45,8 +46,8 @@ class VideoFileCamera:
         if self._start is None:
             self._start, self._wall_ns = now, time.time_ns()
         current = int((now - self._start) * self._fps)  # pictures before this one were missed
-        wanted = max(self._next, current)
-        wait = self._start + wanted / self._fps - now
+        wanted = self._next if self._every_picture else max(self._next, current)
+        wait = 0.0 if self._every_picture else self._start + wanted / self._fps - now
         if wait > timeout:
             time.sleep(timeout)
             raise CameraTimeoutError(f"the next picture of {self.path} is due later than {timeout} s from now")

@@ -1,6 +1,8 @@
 """Node `camera`: pictures from a device, a video file or the twin, with the time at which they were taken.
 
 Publishes: `camera/image_raw` (Image rgb8), `camera/camera_info`, both stamped by the source.
+A calibration of another size than the pictures ends the node. It is not scaled: pictures of another size may be cut out
+of the sensor as well as shrunk, also where their sides have the same ratio, and nothing tells which.
 A camera that is lost or frozen is an error on /diagnostics; the node tries to open it again, and says so.
 """
 
@@ -14,6 +16,7 @@ from pathlib import Path
 from sensor_msgs.msg import CameraInfo, Image
 
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, Frame, FreezeDetector, open_camera
+from vmail_hardware.cameras.identity import calibration_file
 from vmail_nodes import diagnostics
 from vmail_nodes.camera_info import load_camera_info
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
@@ -55,9 +58,18 @@ class CameraNode(ManagedNode):
             "identical_limit_s", 2.0, "Frozen when a physical sensor's pictures stay identical; 0 never.", 0.0, 60.0
         )
         self._reopen_period = self.parameter("reopen_period_s", 1.0, "Seconds between attempts.", 0.05, 60.0)
-        self._info = load_camera_info(self.parameter("camera_info_file", "", "Calibration YAML; empty publishes none."))
+        self._load_calibration()
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the source to appear.", 0.0, 600.0)
         self.retry(self._open, wait, self._source)
+
+    def _load_calibration(self) -> None:
+        choice = self.parameter(
+            "camera_info_file", "auto", "Calibration YAML; auto: this user's of the camera, if there is one; none."
+        )
+        self._calibration = calibration_file(self._source, choice)
+        self._info = load_camera_info(self._calibration)
+        uncalibrated = f"not calibrated (camera_info_file={choice})"
+        self.get_logger().info(f"calibrated by {self._calibration}" if self._calibration else uncalibrated)
 
     def activate(self) -> None:
         """Begin to publish."""
@@ -110,6 +122,8 @@ class CameraNode(ManagedNode):
             return
         if frame is not None:
             self._freeze.update(frame, time.time())
+            if not self._fits(frame):
+                return
             self._publish(frame)
             self._heard = time.monotonic()
         frozen = self._freeze.frozen(time.time())
@@ -134,11 +148,24 @@ class CameraNode(ManagedNode):
         except NodeError as error:
             self._diagnostics.report(diagnostics.ERROR, "camera_lost", f"{error}; trying again")
 
+    def _fits(self, frame: Frame) -> bool:
+        """Whether the calibration is of pictures of this size; if not, the node ends."""
+        height, width = frame.image.shape[:2]
+        if self._calibration is None or (self._info.height, self._info.width) == (height, width):
+            return True
+        self.fail(
+            f"{self._calibration} is of pictures of {self._info.width}x{self._info.height}, {self._source} gives "
+            f"{width}x{height}: set width and height to the calibration's, run `vmail calibrate-camera` at this size, "
+            "or set camera_info_file to none"
+        )
+        self._stop.set()
+        return False
+
     def _publish(self, frame: Frame) -> None:
         self._image_publisher.publish(image_from_array(frame.image, frame.stamp_ns, self._frame_id))
         self._info.header.stamp = time_from_ns(frame.stamp_ns)
         self._info.header.frame_id = self._frame_id
-        if not self._info.k.any():  # uncalibrated: the size is all that is known
+        if self._calibration is None:  # the size is all that is known
             self._info.height, self._info.width = frame.image.shape[:2]
         self._info_publisher.publish(self._info)
 

@@ -1,4 +1,4 @@
-"""Camera calibration from the YAML file that ROS's camera_calibration writes."""
+"""Camera calibration from the YAML file that `vmail calibrate-camera` and ROS's camera_calibration write."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import yaml
 from sensor_msgs.msg import CameraInfo
 
 
-def load_camera_info(path: str) -> CameraInfo:
-    """The calibration in a file; for an empty path, a CameraInfo of zeros, which ROS reads as uncalibrated.
+def load_camera_info(path: Path | None) -> CameraInfo:
+    """The calibration in a file; without one, a CameraInfo of zeros, which ROS reads as uncalibrated.
 
     Raises:
         FileNotFoundError, ValueError: the message names the file.
     """
-    if not path:
+    if path is None:
         return CameraInfo()
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(
-            f"no camera calibration at {path}; leave camera_info_file empty for an uncalibrated one"
+            f"no camera calibration at {path}; `vmail calibrate-camera` makes one, camera_info_file:=none does without"
         )
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        raw = yaml.safe_load(path.read_text())
         return CameraInfo(
             width=int(raw["image_width"]),
             height=int(raw["image_height"]),
