@@ -16,6 +16,7 @@ from vmail.commands import (
     demo,
     deploy,
     doctor,
+    latency,
     learn,
     services,
     simulate,
@@ -69,7 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vmail {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (demo, doctor, calibrate, calibrate_camera, simulate, takes, bags, learn, trust, deploy, services):
+    preparing = (demo, doctor, calibrate, calibrate_camera, latency)
+    for module in (*preparing, simulate, takes, bags, learn, trust, deploy, services):
         module.register(commands)
     return parser
 

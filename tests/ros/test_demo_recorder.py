@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from mcap.reader import make_reader
 from ros_harness import START_TIMEOUT_S, NodeProcess, Ros, until
@@ -29,6 +31,7 @@ from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.episodes.bag_recover import recover_bag
 from vmail_core.episodes.quality import Verdict
 from vmail_core.robot import load_robot
+from vmail_hardware.latency import Figure, Latencies, default_path
 from vmail_nodes.messages import command_message, image_from_array, joint_state_message
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_PUBLISHER
 
@@ -211,6 +214,31 @@ def test_takes_are_recorded_kept_discarded_and_imported(ros, rig, recorder, outp
     assert {"task": "turn", "operator": "Ada", "robot": "dclaw"}.items() <= episode.provenance.items()
     assert episode.provenance["simulator_version"].startswith("mujoco ")
     assert episode.provenance["radians_turned"] == pytest.approx(0.1 * episode.steps)
+
+
+def test_takes_note_the_latencies_of_their_robot(ros, start_node, output, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    made = "2026-11-26T10:00:00+00:00"
+    figures = {"camera_motion": Figure(62.5, 71.25, 10, "/dev/video0", made)}
+    Latencies(ROBOT.name, made, figures).save(default_path(ROBOT))
+    start_node(MODULE, {"output": str(output), "quality": "off"})
+    rig = Rig(ros)
+    take = start(ros)
+    rig.wait_frames(5)
+    assert call(ros, "stop")[0]
+    rig.stop()
+    with AnyReader([take]) as reader:
+        own = [connection for connection in reader.connections if connection.topic.endswith("/take")]
+        (first,) = [json.loads(reader.deserialize(raw, c.msgtype).data) for c, _, raw in reader.messages(own)]
+    custom = yaml.safe_load((take / "metadata.yaml").read_text())["rosbag2_bagfile_information"]["custom_data"]
+    import_bags([take], tmp_path / "episodes", ROBOT)
+    (episode,) = load_episodes(tmp_path / "episodes")
+    for notes in (first, custom, episode.provenance):
+        assert {key: value for key, value in notes.items() if key.startswith("latency_")} == {
+            "latency_made": made,
+            "latency_camera_motion_p50_ms": "62.5",
+            "latency_camera_motion_p99_ms": "71.25",
+        }
 
 
 def test_a_take_ends_by_itself_after_its_steps(ros, start_node, output, tmp_path):

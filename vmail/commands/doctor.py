@@ -35,6 +35,7 @@ def examine(arguments: argparse.Namespace) -> int:
         ("space", machine.check_space),
         ("serial ports", devices.check_ports),
         ("cameras", devices.check_cameras),
+        ("latencies", functools.partial(devices.check_latencies, robot)),
     ]
     if arguments.port:
         checks.append(("servos", functools.partial(devices.check_servos, arguments.port, robot)))

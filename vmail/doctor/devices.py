@@ -18,12 +18,14 @@ from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, Free
 from vmail_hardware.cameras.identity import default_calibration
 from vmail_hardware.control_table import servo_models
 from vmail_hardware.joint_state import ServoHealth
+from vmail_hardware.latency import LatencyError, find_latencies
 
 PORT_PATTERNS = ("serial/by-id/*", "dynamixel-*", "ttyUSB*", "ttyACM*")
 RULES = (Path("/etc/udev/rules.d"), Path("/usr/lib/udev/rules.d"))
 READS = 200
 REPLY_TIMEOUT_MS = 20.0
 SLOW_READ_MS = 5.0  # half a period at 100 Hz
+LATE_READ_MS = 10.0  # a whole one
 VOLTAGE_TOLERANCE = 0.15  # of the model's nominal voltage
 CAMERA_S, CAMERA_FIRST_S = 2.0, 5.0
 DARK, BRIGHT = 10.0, 245.0  # mean grey levels beyond which nothing can be seen
@@ -173,6 +175,28 @@ def check_calibration(source: str) -> Iterator[Finding]:
         yield Finding(
             Level.FAILURE, "camera calibration", f"{path} is damaged ({error})", "remove it, vmail calibrate-camera"
         )
+
+
+def check_latencies(robot: RobotSpec) -> Iterator[Finding]:
+    """What is known of how late this hand and its camera are."""
+    try:
+        found = find_latencies(robot, "auto")
+    except LatencyError as error:
+        yield Finding(Level.FAILURE, "latencies", *str(error).split(": ", 1))
+        return
+    if found is None:
+        yield Finding(
+            Level.NOTE, "latencies", f"not measured of {robot.name}", "vmail latency --port … --camera … --move"
+        )
+        return
+    told = ", ".join(f"{name} {one.p50_ms:.1f} / {one.p99_ms:.1f}" for name, one in found.figures.items())
+    detail = f"{told} ms (median / 99 of 100), of {found.made[:10]}"
+    bus = found.figures.get("bus_read")
+    if bus is not None and bus.p99_ms > LATE_READ_MS:
+        mend = "check return delays and the adapter's latency timer, then vmail latency again"
+        yield Finding(Level.WARNING, "latencies", f"{detail}; reads are too late for 100 Hz", mend)
+    else:
+        yield Finding(Level.OK, "latencies", detail)
 
 
 def _failure(what: str, error: Exception) -> Finding:

@@ -173,7 +173,7 @@ def _provenance(bag: Bag, robot: RobotSpec, task: str | None) -> dict[str, Any]:
         "robot": robot.name,
         "interface_digest": robot.digest(),
         "task": bag.info.get("task", "") if task is None else task,
-        **{key: bag.info[key] for key in (*noted, *digests) if key in bag.info},
+        **{key: text for key, text in bag.info.items() if key in noted + digests or key.startswith("latency_")},
     }
 
 

@@ -27,6 +27,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.calibration import find_calibration
+from vmail_hardware.latency import find_latencies
 from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.prompts import AUTO, SILENT, Prompts
@@ -126,8 +127,13 @@ class DemoRecorder(ManagedNode):
             self._robot, parameter("calibration", "auto", "As the driver's; its digest is noted in each take.")
         )
         digest = calibration.digest() if calibration else ""
+        latencies = find_latencies(
+            self._robot,
+            parameter("latencies", "auto", "File of `vmail latency`, noted in each take; auto: this user's; none."),
+        )
+        late = latencies.notes() if latencies else {}
         self._notes = TakeNotes(
-            self.get_namespace(), self._robot, task=task, operator=operator, calibration_digest=digest
+            self.get_namespace(), self._robot, task=task, operator=operator, calibration_digest=digest, **late
         )
         self._max_steps: int = parameter(
             "max_steps", 0, "Commands after which a take ends by itself; 0: never.", 0, 10**6
