@@ -134,7 +134,7 @@ class DynamixelBus:
             except BusError:
                 time.sleep(_CLOSE_PAUSE_S)
         self._link.disconnect()
-        self._torque_may_be_on = False
+        self._torque_may_be_on = bool(holding)
         if holding:
             names = self._servos.names(holding)
             raise BusWriteError(
@@ -146,6 +146,11 @@ class DynamixelBus:
         """Close the port and leave torque as it is: for looking at servos that nobody moves."""
         self._link.disconnect()
         self._torque_may_be_on = False
+
+    @property
+    def how_it_reads(self) -> str:
+        """In words, for logs."""
+        return "with one answer of all servos (fast sync read)" if self._fast else "with an answer of each servo"
 
     @property
     def servos(self) -> dict[int, int]:

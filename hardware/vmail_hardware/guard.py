@@ -16,6 +16,8 @@ from vmail_hardware.joint_state import JointState, ServoHealth
 
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
+_PROMPT = 0.85  # of a control period; a command that comes sooner after the last one is too soon
+_DISPUTE = 3.5  # control periods in which two who command by turns are in dispute
 _IMPOSSIBLE_ANGLE_RAD = 4.0 * np.pi  # servos turn once in position mode, and a joint's zero lies within that turn
 
 
@@ -46,7 +48,7 @@ class Guard:
         Args:
             spec: limits of joints, speed, acceleration, current and temperature, and how the fingers are built.
             command_timeout_s: a command older than this (by its stamp) is not obeyed, and the last one obeyed ends.
-                The default is three control periods at 10 Hz and some. Two who command within it are in dispute.
+                The default is three control periods at 10 Hz and some.
             state_timeout_s: joint states older than this count as a silent bus.
             future_tolerance_s: how far ahead of `now` a stamp may lie, for clocks that differ a little.
             over_current_s: how long a current must stay above the limit, and over how long it is smoothed to slow a
@@ -61,7 +63,7 @@ class Guard:
         self._over_current_s = over_current_s
         self._cool_enough_c = spec.max_temperature_c - temperature_hysteresis_c
         self._limits = Limits(spec)
-        self._commanders = Commanders(command_timeout_s)
+        self._commanders = Commanders(_DISPUTE * spec.control_period)
         self._load_ma = np.zeros(spec.action_size)
         self._load_time = -np.inf
         self._temperature = dict.fromkeys(spec.servo_ids, -np.inf)
@@ -169,11 +171,11 @@ class Guard:
         """Limit the step from the last goals by the time since then, where commands come much faster than they should.
 
         Each command may lead a joint by a whole control period's travel. At ten times the rate that would let it run
-        at nearly twice its speed limit. Near the robot's own rate nothing changes, for there simulator and import
-        reckon with `limit_step` alone.
+        at nearly twice its speed limit. At the robot's own rate nothing changes, for there simulator and import reckon
+        with `limit_step` alone; what comes a little early, as pictures do, counts as that.
         """
         elapsed = max(0.0, now - self._obeyed)
-        if self._accepted_stamp is None or self._pose is None or elapsed > self._spec.control_period / 2.0:
+        if self._pose is None or elapsed > _PROMPT * self._spec.control_period:
             return desired
         travel = self._spec.max_joint_speed * elapsed
         return np.clip(desired, self._pose - travel, self._pose + travel)

@@ -57,23 +57,27 @@ def test_a_far_command_is_limited_exactly_as_the_spec_does() -> None:
     np.testing.assert_array_equal(decision.goals, SPEC.limit_step(desired, SPEC.rest))
 
 
-@pytest.mark.parametrize("rate_hz", [10.0, 25.0, 50.0, 100.0, 400.0])
-def test_joints_keep_to_their_speed_however_often_commands_come(rate_hz: float) -> None:
+@pytest.mark.parametrize("rate_hz", [10.0, 12.0, 14.0, 19.9, 25.0, 50.0, 100.0, 400.0])
+@pytest.mark.parametrize("bad_between", [False, True])
+def test_joints_keep_to_their_speed_however_often_commands_come(rate_hz: float, bad_between: bool) -> None:
     now = [0.0]
-    plant = FirstOrderPlant(SPEC.lower, max_speed=20.0, clock=lambda: now[0])
+    plant = FirstOrderPlant(SPEC.lower, time_constant_s=0.02, max_speed=20.0, clock=lambda: now[0])
     guard, strong = Guard(SPEC), np.ones(9)
     travelled: list[np.ndarray] = []
     for step in range(round(2.0 * rate_hz)):
         now[0] = step / rate_hz
         far = SPEC.upper if int(now[0]) % 2 == 0 else SPEC.lower
         at = state(plant.positions(), now[0])
+        if bad_between:
+            guard.check(Command(np.full(9, np.nan), now[0]), at, now[0])
         decision = guard.check(Command(far, now[0]), at, now[0])
         assert decision.fresh and decision.goals is not None
         plant.set_goals(decision.goals, strong)
         travelled.append(at.position)
     window = round(0.5 * rate_hz)
     way = np.abs(np.array(travelled)[window:] - np.array(travelled)[:-window]).max()
-    assert way <= SPEC.max_joint_speed * window / rate_hz + REACH  # a first command leads by a period's travel
+    # A first command leads by a period's travel, and commands up to 1.18 times as often as they should are let be.
+    assert way <= max(1.0, min(rate_hz * PERIOD, 1.0 / 0.85)) * SPEC.max_joint_speed * window / rate_hz + REACH
 
 
 def test_commands_at_the_robots_rate_are_limited_by_the_step_alone() -> None:

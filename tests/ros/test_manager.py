@@ -10,7 +10,7 @@ import pytest
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState, GetState
 from ros_harness import NodeProcess, Ros, until
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus
@@ -109,5 +109,24 @@ def test_a_signal_while_it_waits_ends_it(ros: Ros, start_node: Callable[..., Nod
     node = start_node("vmail_nodes.manager", {"nodes": ["camera"]})
     until(lambda: "waiting for camera" in node.output, "it waits")
     node.signal(signal.SIGINT)
-    node.wait(timeout=10.0)
+    assert node.wait(timeout=10.0) == 0
     assert "camera is not there" in node.output
+
+
+def test_a_node_that_cannot_be_stopped_is_told_and_stays_on_the_list(graph: Graph, bus: EmulatedBus, ros: Ros) -> None:
+    bus.faults.unplugged = True  # the driver can switch nothing off any more
+    answer = ros.call(Trigger, "manager/stop")
+    assert not answer.success and "dynamixel_driver cannot be" in answer.message
+    ros.wait_reason("manager", "may_be_up")
+    bus.faults.unplugged = False
+    until(bus.path.exists, "the bus is plugged in")
+    until(lambda: ros.call(Trigger, "manager/stop").success, "the driver lets go")
+    assert torque(bus) == {0}
+
+
+def test_a_driver_that_is_busy_for_seconds_is_not_lost(graph: Graph, bus: EmulatedBus, ros: Ros) -> None:
+    bus.faults.silent_ids = set(SPEC.servo_ids)
+    ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False))  # tries, for longer than a question waits
+    bus.faults.silent_ids = set()
+    until(lambda: ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success, "torque is on")
+    assert graph.manager.process.poll() is None

@@ -92,6 +92,7 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.open(configure=setup)
             self._opened.callback(self._close)
+            self.get_logger().info(f"{port}: joints are read {self._bus.how_it_reads}")
             if calibration is not None:
                 calibration.check(self._spec, self._bus.servos, self._read_patiently())
         except (BusError, CalibrationError) as error:
@@ -146,19 +147,21 @@ class DynamixelDriver(ManagedNode):
                 self._set_torque(False)
             except BusError as error:
                 self.get_logger().warning(f"{error}; trying again")
-                self._opened.close()
+                self._close()
 
     def cleanup(self) -> None:
         """Make sure that torque is off, and close the port."""
         self._opened.close()
+        if self._torque:  # an attempt before failed
+            self._close()
 
     def _close(self) -> None:
-        """Switch torque off with patience, also on a port that was lost, and close it."""
-        self._torque = False
+        """Switch torque off with patience, also on a port that was lost, and close it. If it fails, call it again."""
         try:
             self._bus.close()
         except BusError as error:
             raise NodeError(str(error)) from error
+        self._torque = False
         self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, port closed")
 
     @staticmethod

@@ -23,15 +23,18 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from vmail_nodes import diagnostics
-from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import Interrupted, ManagedNode, NodeError, run
 
 WATCH_PERIOD_S = 1.0
 POLL_S = 0.1  # how soon a signal is seen while a node is waited for
-ANSWER_S = 2.0  # a live node says its state sooner
+ANSWER_S = 2.0  # a node with nothing to do says its state sooner
+AGAIN_S = 2.0  # a question is put again after so long: one that was put just after discovery may get lost
+LOST_S = 20.0  # a node that says nothing for so long is lost; letting joints go gently takes up to 10 s
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
-UP = {State.PRIMARY_STATE_UNCONFIGURED: (CONFIGURE, ACTIVATE), State.PRIMARY_STATE_INACTIVE: (ACTIVATE,)}
-DOWN = {State.PRIMARY_STATE_ACTIVE: (DEACTIVATE, CLEANUP), State.PRIMARY_STATE_INACTIVE: (CLEANUP,)}
+ACTIVE, INACTIVE = State.PRIMARY_STATE_ACTIVE, State.PRIMARY_STATE_INACTIVE
+UP = {State.PRIMARY_STATE_UNCONFIGURED: (CONFIGURE, ACTIVATE), INACTIVE: (ACTIVATE,), ACTIVE: ()}
+DOWN = {ACTIVE: (DEACTIVATE, CLEANUP), INACTIVE: (CLEANUP,)}
 NAMES = {CONFIGURE: "configured", ACTIVATE: "activated", DEACTIVATE: "deactivated", CLEANUP: "cleaned up"}
 
 
@@ -48,7 +51,8 @@ class Manager(ManagedNode):
         self._questions: dict[tuple[str, type], Client] = {}
         self._ending = False
         self._endpoints: list = []
-        self._up: list[str] = []  # in the order in which they came up
+        self._up: list[str] = []  # that may be up, in the order in which they came up
+        self._heard: dict[str, float] = {}
 
     def configure(self) -> None:
         """Learn whom to manage."""
@@ -72,42 +76,61 @@ class Manager(ManagedNode):
         self._take_down()
 
     def _bring_up(self) -> None:
-        for name in self._nodes:
-            self._diagnostics.report(diagnostics.WARN, "starting", f"waiting for {name}")
-            try:
-                for step in UP.get(self._state(name, self._timeout), ()):
+        """Raises NodeError with the name of the node that does not come up; then none is, as far as they obey."""
+        try:
+            for name in self._nodes:
+                self._diagnostics.report(diagnostics.WARN, "starting", f"waiting for {name}")
+                state = self._state(name, self._timeout)
+                if state not in UP:
+                    raise NodeError(f"{name} has ended; start its process again")
+                self._up.append(name)  # from here on it may hold torque, whatever it answers
+                for step in UP[state]:
                     self._change(name, step)
-            except NodeError:
-                self._take_down()
-                raise
-            self._up.append(name)
+                self._heard[name] = time.monotonic()
+        except NodeError:
+            self._take_down()
+            raise
         self._diagnostics.report(diagnostics.OK, "ok", f"active: {', '.join(self._up)}")
 
-    def _take_down(self) -> None:
-        self._ending = True
-        while self._up:
-            name = self._up.pop()
+    def _take_down(self) -> str:
+        """Take all down, in reverse; returns what is wrong with those that may still be up, or nothing."""
+        self._ending, failed = True, {}
+        for name in reversed(self._up):
             try:
-                for step in DOWN.get(self._state(name, ANSWER_S), ()):
+                for step in DOWN.get(self._state(name, LOST_S), ()):
                     self._change(name, step)
-            except NodeError as error:  # it ends by itself as safely: so does every node at a signal
-                self.get_logger().warning(str(error))
-        self._ending = False
-        self._diagnostics.report(diagnostics.WARN, "stopped", "no node is active; call ~/start")
+            except NodeError as error:
+                failed[name] = str(error)
+        self._up = [name for name in self._up if name in failed]
+        self._ending, trouble = False, "; ".join(failed.values())
+        if trouble:
+            self._diagnostics.report(diagnostics.ERROR, "may_be_up", f"{trouble}. Cut the servos' power if in doubt")
+        else:
+            self._diagnostics.report(diagnostics.WARN, "stopped", "no node is active; call ~/start")
+        return trouble
 
     def _watch(self) -> None:
         for name in list(self._up):
             try:
-                active = self._state(name, ANSWER_S) == State.PRIMARY_STATE_ACTIVE
-                trouble = "" if active else f"{name} is not active any more: see its log"
-            except NodeError as error:
-                trouble = str(error)
-            if trouble:
-                self._up.remove(name)
-                self._diagnostics.report(diagnostics.ERROR, "node_lost", trouble)
-                self._take_down()
-                self.fail(trouble)
+                state = self._state(name, ANSWER_S)
+            except Interrupted:
                 return
+            except NodeError as error:
+                if time.monotonic() - self._heard[name] < LOST_S:
+                    continue  # it is busy: a driver that lets joints go gently answers nobody meanwhile
+                self._up.remove(name)  # there is nobody to ask any more; a driver's servos stop by their own watchdog
+                self._end_graph(str(error))
+                return
+            self._heard[name] = time.monotonic()
+            if state != ACTIVE:
+                self._end_graph(f"{name} is not active any more: see its log")
+                return
+
+    def _end_graph(self, trouble: str) -> None:
+        """Of the graph, for a node is missing in it."""
+        self._diagnostics.report(diagnostics.ERROR, "node_lost", trouble)
+        self._take_down()
+        self.fail(trouble)
 
     def _state(self, name: str, patience_s: float) -> int:
         """The node's primary state. Raises NodeError when it does not say within so many seconds."""
@@ -120,17 +143,29 @@ class Manager(ManagedNode):
         if not answer.success:
             raise NodeError(f"{name} cannot be {NAMES[step]}: its log says why")
 
-    def _ask(self, name: str, kind: type, request: object, service: str, patience_s: float) -> Any:
-        client = self._questions.setdefault((name, kind), self._asker.create_client(kind, f"{name}/{service}"))
-        deadline = time.monotonic() + patience_s
+    def _ask(self, name: str, kind: type, request: Any, service: str, patience_s: float) -> Any:
+        if (name, kind) not in self._questions:
+            self._questions[name, kind] = self._asker.create_client(kind, f"{name}/{service}")
+        client, deadline = self._questions[name, kind], time.monotonic() + patience_s
         self._wait(client.service_is_ready, deadline, f"{name} is not there")
-        future: Future = client.call_async(request)
-        self._wait(future.done, deadline, f"{name} does not answer")
-        return future.result()
+        while True:
+            future: Future = client.call_async(request)
+            # A step is asked for once: a second one would be refused. Nodes that are known by then hear it.
+            again = min(deadline, time.monotonic() + AGAIN_S) if kind is GetState else deadline
+            try:
+                self._wait(future.done, again, f"{name} does not answer")
+                return future.result()
+            except Interrupted:
+                raise
+            except NodeError:
+                if time.monotonic() > deadline:
+                    raise
 
     def _wait(self, condition: Callable[[], bool], deadline: float, trouble: str) -> None:
         while not condition():
-            if time.monotonic() > deadline or (self.interrupted() and not self._ending):
+            if self.interrupted() and not self._ending:
+                raise Interrupted(f"told to end while {trouble}")
+            if time.monotonic() > deadline:
                 raise NodeError(trouble)
             self._answers.spin_once(timeout_sec=POLL_S)
 
@@ -147,8 +182,9 @@ class Manager(ManagedNode):
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         names = ", ".join(reversed(self._up))
-        self._take_down()
-        response.success, response.message = True, f"stopped {names}" if names else "nothing was active"
+        trouble = self._take_down()
+        response.success = not trouble
+        response.message = trouble or (f"stopped {names}" if names else "nothing was active")
         return response
 
     def destroy_node(self) -> None:
