@@ -77,7 +77,13 @@ class Soak:
 def targets(soak: Soak) -> list[tuple[str, bool]]:
     """Each target in words, with what was found, and whether it is met."""
     lost = [outcome.event for outcome in soak.outcomes if outcome.recovered_after is None]
+    kept, least_faults = soak.takes.get("kept", 0), int(soak.wanted)
     found = [
+        (f"it lasts {soak.wanted:g} minutes: {soak.minutes:.1f}", soak.minutes >= soak.wanted - 0.1),
+        (
+            f"it has at least {least_faults} faults, and takes are kept: {len(soak.outcomes)} and {kept}",
+            len(soak.outcomes) >= least_faults and kept > 0,
+        ),
         (f"no node ended by itself, and all stopped in order: {len(soak.crashes)} did not", not soak.crashes),
         (f"no unsafe command on the wire: {soak.unsafe}", soak.unsafe == 0),
         (
@@ -89,11 +95,10 @@ def targets(soak: Soak) -> list[tuple[str, bool]]:
             not lost,
         ),
     ]
-    if soak.ticks:
-        ticks = statistics.median(soak.ticks)
-        found.append(
-            (f"the driver ticks at least {LEAST_TICKS:g} times a second (median): {ticks:g}", ticks >= LEAST_TICKS)
-        )
+    ticks = statistics.median(soak.ticks) if soak.ticks else 0.0
+    found.append(
+        (f"the driver ticks at least {LEAST_TICKS:g} times a second (median): {ticks:g}", ticks >= LEAST_TICKS)
+    )
     if soak.minutes < JUDGED_FROM_MINUTES or not soak.nodes():
         return found
     steepest = max(soak.nodes(), key=soak.slope)

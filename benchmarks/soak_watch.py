@@ -13,7 +13,7 @@ from sensor_msgs.msg import JointState
 from soak_faults import ESTOP, KICK, Event
 
 from vmail.ros_client import RosClient, ServiceRefused
-from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.diagnostics import reason_of, value_of
 from vmail_nodes.qos import SENSOR_RECORDER
 from vmail_nodes.raw_header import stamp_ns as stamp_of
 
@@ -97,7 +97,7 @@ class Watch(RosClient):
             if name == DRIVER:
                 self._driver.append((stamp_ns, reason))
         if name == TWIN:
-            counted = next((int(pair.value) for pair in status.values if pair.key == "unsafe_commands"), 0)
+            counted = int(value_of(status, "unsafe_commands") or 0)
             if counted > self.unsafe:
                 self.unsafe = counted
                 self.unsafe_texts.append(f"{now - self._began:.1f} s, {self.doing or 'all well'}: {status.message}")

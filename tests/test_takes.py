@@ -55,12 +55,12 @@ def test_a_take_that_is_broken_is_listed_with_the_reason_and_the_others_too(
 def test_who_showed_it_and_who_commanded_is_listed_where_it_differs(capsys: pytest.CaptureFixture[str]) -> None:
     shown = [
         TakeFacts(Path("take_0001"), "turn", "Ada", "gamepad", 1.0, 10, 9),
-        TakeFacts(Path("take_0002"), "turn", "Ada", "policy_runner 0a1b2c", 1.0, 10, 9),
+        TakeFacts(Path("take_0002"), "turn", "Ada", "policy 0a1b2c", 1.0, 10, 9),
     ]
     Console(width=120).print(table(shown))
     said = capsys.readouterr().out
     assert "task: turn, operator: Ada" in said and "operator: Ada" not in said.split("commander", 1)[1]
-    assert "gamepad" in said and "policy_runner 0a1b2c" in said
+    assert "gamepad" in said and "policy 0a1b2c" in said
 
 
 def test_trimming_keeps_what_lies_between_and_it_is_imported_as_before(takes: Path, tmp_path: Path) -> None:

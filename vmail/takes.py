@@ -26,7 +26,7 @@ class TakeFacts:
     Attributes:
         path: its folder.
         task, operator, commander: as noted; empty where they were not. The commander is a mode of teleop, or
-            policy_runner with the start of its bundle's digest.
+            policy with the start of its bundle's digest.
         seconds: from the first picture to the last.
         pictures, commands: how many.
         remarks: of the quality gate.

@@ -26,7 +26,7 @@ from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names
 
 __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", "usage"]
 
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 20.0  # a driver lets go gently, and a node that still loads on a busy machine hears nothing yet
 POLL_PERIOD_S = 0.1
 COLORS = (36, 33, 32, 35, 34)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

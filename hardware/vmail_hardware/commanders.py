@@ -20,7 +20,7 @@ class Commanders:
     def refusal(self, name: str, now: float) -> str:
         """Note a command of `name` at `now` (s); returns why it must not be obeyed, or nothing.
 
-        Whoever does not say a name has the empty one, and counts as one commander.
+        Whoever does not say a name has the empty one. All of one name count as one: two keyboards are not told apart.
         """
         self._last = {who: when for who, when in self._last.items() if 0.0 <= now - when <= self._window}
         own = self._last.get(name)

@@ -145,7 +145,7 @@ def test_late_answers_are_not_taken_for_new_ones(emulated: EmulatedBus, spec: Ro
     bus.close()
 
 
-@pytest.mark.parametrize("delay_s", [0.05, 0.11, 0.3, 0.32])
+@pytest.mark.parametrize("delay_s", [0.08, 0.11, 0.3, 0.32])
 def test_no_answer_is_ever_taken_for_another_however_late_they_come(
     emulated: EmulatedBus, spec: RobotSpec, delay_s: float
 ) -> None:
@@ -156,14 +156,12 @@ def test_no_answer_is_ever_taken_for_another_however_late_they_come(
     bus.open()
     emulated.faults.reply_delay_s = delay_s
     began = time.monotonic()
-    read = 0
     while (now := time.monotonic() - began) < 3.0:
         plant.push(lowest + 0.3 * now)
         try:
             seen = bus.read().position
         except BusReadError:
             continue
-        read += 1
         age = now - float(np.mean(seen - lowest)) / 0.3
         assert age < 0.05, f"an answer from {age:.3f} s before"
     emulated.faults.reply_delay_s = 0.0

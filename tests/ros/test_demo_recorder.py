@@ -144,18 +144,17 @@ def bag_topics(bag: Path) -> dict[str, int]:
 
 
 def test_a_hand_that_is_led_gives_takes_too(ros, start_node, output, tmp_path):
-    start_node(MODULE, {"output": str(output), "quality": "reject"})
+    start_node(MODULE, {"output": str(output), "quality": "reject", "max_steps": 15})
     rig = Rig(ros)
     rig.led = True
     rig.wait_frames(1)
     take = start(ros)
-    rig.wait_frames(15)
-    success, message = call(ros, "stop")
+    ros.wait_reason("demo_recorder", "idle")
     rig.stop()
-    assert success, message
     import_bags([take], tmp_path / "episodes", ROBOT)
     (episode,) = load_episodes(tmp_path / "episodes")
     assert episode.provenance["commanders"] == [{"name": KINESTHETIC, "from_row": 1}]
+    assert len(episode) == 16  # as many actions as a take of sent commands has
     listed = read_take(take, ROBOT)
     assert listed.commands == len(episode) - 1 and not [r for r in listed.remarks if r.verdict == Verdict.REJECT]
     led_to = ROBOT.desired_positions(episode.action[1:])
@@ -319,9 +318,9 @@ def test_what_happens_is_told_and_who_commanded_is_noted(
     assert said.read_text().splitlines()[:3] == ["recording take 1", "take 1 discarded", "recording take 1"]
     import_bags([take], tmp_path / "episodes", ROBOT)
     (episode,) = load_episodes(tmp_path / "episodes")
-    wanted = {"operator": "Ada", "commander": "policy_runner", "bundle": "aaaabbbbcccc"}
+    wanted = {"operator": "Ada", "commander": "policy", "bundle": "aaaabbbbcccc"}
     assert wanted.items() <= episode.provenance.items() and len(episode.provenance["camera_info_digest"]) == 64
-    assert read_take(take, ROBOT).commander == "policy_runner aaaabb"
+    assert read_take(take, ROBOT).commander == "policy aaaabb"
 
 
 def test_a_sensor_that_goes_silent_in_a_take_is_named(ros, rig, recorder):

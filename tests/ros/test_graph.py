@@ -73,6 +73,12 @@ def test_an_unknown_graph_lists_the_known_ones() -> None:
         graph_arguments("policy_runer")
 
 
+def test_with_a_manager_the_others_wait_for_it() -> None:
+    *others, manager = load_graph("policy_runner", {"sim": "true", "bundle": "b", "managed": "true"}, Path("/run/x"))
+    assert manager.name == "manager" and manager.parameters["nodes"] == [node.name for node in others]
+    assert all(node.parameters["autostart"] is False for node in others) and "autostart" not in manager.parameters
+
+
 def test_a_policy_may_have_a_teleoperator_beside_it() -> None:
     assert "teleop" not in names("policy_runner", "sim:=true", "bundle:=b")
     assert "teleop" in names("policy_runner", "sim:=true", "bundle:=b", "teleop:=keyboard")

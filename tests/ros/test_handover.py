@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
 from fake_robot import FakeRobot
 from known_bundle import write_known_bundle
 from ros_harness import NodeProcess, Ros, until
 from std_srvs.srv import Trigger
 
 from vmail_core.robot import load_robot
-from vmail_nodes.policy_runner import POLICY
+from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.messages import POLICY
 
 ROBOT = load_robot("dclaw")
 AGE_LIMITS = {"max_image_age_s": 3.0, "max_joint_states_age_s": 3.0}  # no test here is about lateness
@@ -33,6 +36,20 @@ class Operator:
 
     def press(self, key: str) -> None:
         os.write(self.keyboard, key.encode())
+
+    def hand_over(self) -> None:
+        """Press the key; again, while teleop has not found the policy runner yet."""
+        done = self._said("over: ")
+        while self._said("over: ") == done:
+            answers = self._said("over: ", "no policy runner")
+            self.press("p")
+            until(functools.partial(self._has_said_more, answers), "teleop says what comes of it")
+
+    def _said(self, *texts: str) -> int:
+        return sum(self.teleop.output.count(text) for text in texts)
+
+    def _has_said_more(self, answers: int) -> bool:
+        return self._said("over: ", "no policy runner") > answers
 
     def commanders(self) -> list[str]:
         """Of all commands so far, without repetitions."""
@@ -56,10 +73,10 @@ def operator(ros: Ros, start_node: Callable[..., NodeProcess], tmp_path: Path) -
 
 def test_a_key_hands_control_to_the_policy_and_back(operator: Operator) -> None:
     operator.wait_commanders("keyboard")
-    operator.press("p")
+    operator.hand_over()
     operator.wait_commanders("keyboard", POLICY)
     until(lambda: len(operator.robot.commands.messages) > 20, "the policy goes on")
-    operator.press("p")
+    operator.hand_over()
     operator.wait_commanders("keyboard", POLICY, "keyboard")
     answer = operator.ros.call(Trigger, "teleop/hand_over")  # what the recorder's key calls
     assert answer.success and "policy" in answer.message
@@ -71,12 +88,54 @@ def test_a_key_hands_control_to_the_policy_and_back(operator: Operator) -> None:
 
 def test_when_the_policy_ends_the_operator_is_told(operator: Operator) -> None:
     operator.wait_commanders("keyboard")
-    operator.press("p")
+    operator.hand_over()
     operator.wait_commanders("keyboard", POLICY)
     assert operator.ros.call(Trigger, "policy_runner/stop").success
     until(lambda: "the policy commands no more" in operator.teleop.output, "the operator is told")
-    operator.press("p")
+    operator.hand_over()
     operator.wait_commanders("keyboard", POLICY, "keyboard")
+
+
+@pytest.fixture
+def mute_runner(ros: Ros) -> Iterator[None]:
+    """A policy runner that hears questions and answers none: nobody spins its node."""
+    node = rclpy.create_node("policy_runner", context=ros.node.context)
+    for name in ("start", "stop"):
+        node.create_service(Trigger, f"~/{name}", lambda request, response: response)
+    yield
+    node.destroy_node()
+
+
+def hand_over(ros: Ros) -> None:
+    """Ask teleop for it, until it has found the runner."""
+    until(lambda: ros.call(Trigger, "teleop/hand_over").success, "teleop knows a policy runner")
+
+
+def said(ros: Ros) -> list[str]:
+    """Reasons of teleop so far."""
+    return [reason_of(s) for m in ros.diagnostics.messages for s in m.status if s.name == "teleop"]
+
+
+def test_a_policy_that_does_not_answer_is_not_waited_for(
+    ros: Ros, start_node: Callable[..., NodeProcess], mute_runner: None
+) -> None:
+    node = start_node("vmail_nodes.teleop", {"mode": "expert"})
+    ros.wait_reason("teleop", "idle")
+    hand_over(ros)
+    ros.wait_reason("teleop", "running")
+    assert "does not answer; taking over without it" in node.output
+
+
+def test_a_stop_ends_a_handover_that_still_goes_on(
+    ros: Ros, start_node: Callable[..., NodeProcess], mute_runner: None
+) -> None:
+    start_node("vmail_nodes.teleop", {"mode": "expert"})
+    ros.wait_reason("teleop", "idle")
+    hand_over(ros)
+    assert ros.call(Trigger, "teleop/stop").success
+    since = len(said(ros))
+    until(lambda: len(said(ros)) > since + 3, "teleop has said several times how it is")  # once a second
+    assert "running" not in said(ros)[since:]
 
 
 def test_without_a_policy_runner_the_operator_keeps_control(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:

@@ -50,7 +50,8 @@ def check_end(graph: Up, temporary: Path) -> str:
 def test_while_recording(ros: Ros, up, tmp_path: Path, own_folder_for_temporary_files: Path, seed: int) -> None:
     rng = random.Random(seed)
     takes = tmp_path / "takes"
-    graph = up("dclaw_teleop_demo", "sim:=true", f"record:={takes}", f"seed:={seed}")
+    managed = str(seed == 3).lower()
+    graph = up("dclaw_teleop_demo", "sim:=true", f"record:={takes}", f"seed:={seed}", f"managed:={managed}")
     ros.wait_reason("dynamixel_driver", "no_command_yet")
     until(lambda: ros.call(Trigger, "demo_recorder/start").success, "the recorder hears camera and joints")
     assert ros.call(Trigger, "teleop/start").success
@@ -68,7 +69,8 @@ def test_while_recording(ros: Ros, up, tmp_path: Path, own_folder_for_temporary_
 @pytest.mark.parametrize("seed", range(4))
 def test_during_start_up(up, own_folder_for_temporary_files: Path, tmp_path: Path, seed: int) -> None:
     rng = random.Random(100 + seed)
-    graph = up("dclaw_teleop_demo", "sim:=true", f"record:={tmp_path / 'takes'}")
+    managed = str(seed == 3).lower()
+    graph = up("dclaw_teleop_demo", "sim:=true", f"record:={tmp_path / 'takes'}", f"managed:={managed}")
     until(graph.descendants, "the first node is started")
     time.sleep(rng.uniform(0.0, 4.0))
     interrupt(graph, rng.uniform(0.0, 0.3) if seed % 2 else None)

@@ -108,6 +108,13 @@ def test_a_leader_that_is_silent_or_unplugged_commands_nothing(leader_bus: Emula
     leader_bus.faults.unplugged = True
     until(lambda: follower.step() is None and source.finished, "the leader is gone")
     assert str(leader_bus.path) in source.finished
+    source.begin()
+    assert str(leader_bus.path) in source.finished  # still
+    leader_bus.faults.unplugged = False
+    until(leader_bus.path.exists, "the leader is plugged in")
+    source.begin()
+    assert not source.finished
+    until(lambda: follower.step() is not None, "the leader is followed again")
 
 
 @pytest.mark.parametrize(
@@ -187,5 +194,5 @@ def test_without_a_driver_nobody_is_told_that_the_hand_is_limp(
     ros: Ros, start_node: Callable[..., NodeProcess]
 ) -> None:
     start_node("vmail_nodes.teleop", {"mode": "kinesthetic"})
-    assert ros.call(Trigger, "teleop/start").success
+    assert not ros.call(Trigger, "teleop/start").success
     assert "no driver" in ros.wait_reason("teleop", "idle").message

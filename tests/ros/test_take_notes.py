@@ -29,12 +29,12 @@ def test_who_commands_during_a_take_is_noted_and_who_only_waits_is_not() -> None
     notes.hear_diagnostics(news("teleop", "idle", mode="gamepad"))
     notes.hear_diagnostics(news("policy_runner", "running", bundle="0123456789ab"))
     begun = notes.at_start("take_0001", simulated=False)
-    assert begun["commander"] == "policy_runner" and begun["bundle"] == "0123456789ab"
+    assert begun["commander"] == "policy" and begun["bundle"] == "0123456789ab"
     assert begun.keys() & {"calibration_digest", "simulator_version", "camera_info_digest"} == set()
     assert {"take": "take_0001", "task": "turn", "operator": "Ada", "robot": "dclaw"}.items() <= begun.items()
     notes.hear_diagnostics(news("policy_runner", "stopped", bundle="0123456789ab"))
     notes.hear_diagnostics(news("teleop", "running", mode="gamepad"))
-    assert notes.at_end()["commander"] == "policy_runner and gamepad"
+    assert notes.at_end()["commander"] == "policy and gamepad"
     later = notes.at_start("take_0002", simulated=True)
     assert later["commander"] == "gamepad" and "bundle" not in later
     assert later["simulator_version"].startswith("mujoco ")

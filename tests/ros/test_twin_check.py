@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from driver_process import start_driver
 from dynamixel_sdk import PacketHandler, PortHandler
 from ros_harness import NodeProcess, Ros
 from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vmail_nodes.qos import COMMANDS_SENT
 
 TASK = "dclaw_valve3_ccw"
 TORQUE, GOAL = 64, 116
@@ -53,9 +57,12 @@ def test_the_driver_writes_nothing_unsafe_while_the_expert_turns(
     start_node("vmail_nodes.camera", {"source": f"twin://{frames}", "wait_s": 30.0})
     start_driver(start_node, {"port": port, "wait_s": 30.0, "reply_timeout_ms": 60.0})
     start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": 40})
+    sent = ros.collect(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
     for service in ("twin/reset", "teleop/start", "twin/kick"):
         assert ros.call(Trigger, service).success
     ros.wait_reason("teleop", "idle")
+    goals = np.array([message.points[0].positions for message in sent.wait_for(20)])
+    assert np.ptp(goals, axis=0).max() > 0.3  # it moved
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
     ros.wait_reason("dynamixel_driver", "no_command_yet")

@@ -136,7 +136,7 @@ def _align(
             alignment.on_request(event.stamp_ns, event.value)
         elif event.topic == SENT:
             alignment.on_sent(event.stamp_ns, event.value)
-            commanders[event.stamp_ns] = event.commander
+            commanders.setdefault(event.stamp_ns, event.commander)  # as the alignment, which keeps the first
         else:
             valve[event.stamp_ns] = event.value
     rows = alignment.rows()

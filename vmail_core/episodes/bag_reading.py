@@ -27,7 +27,7 @@ NOTES = "take"
 """Topic names without namespace; a recorded topic ends in one of them. NOTES carries the recorder's notes as JSON."""
 NOTES_TYPE = "std_msgs/msg/String"
 KINESTHETIC = "kinesthetic"
-"""The commander of takes in which the hand was limp and led by hand. They hold no sent commands."""
+"""The commander of takes in which the hand was limp and led by hand."""
 
 REQUIRED = (IMAGE, JOINTS, REQUEST, SENT)
 _TYPES = {

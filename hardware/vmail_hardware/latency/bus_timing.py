@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusReadError
 from vmail_hardware.latency.figures import Figure, LatencyError, figure
 
-WARM_UP, MOST_LOST = 20, 0.2
+WARM_UP, MOST_LOST, ATTEMPTS = 20, 0.2, 5
+Answer = TypeVar("Answer")
 
 
 def time_bus(bus: DynamixelBus, made: str, count: int) -> dict[str, Figure]:
@@ -23,21 +26,30 @@ def time_bus(bus: DynamixelBus, made: str, count: int) -> dict[str, Figure]:
     Raises:
         LatencyError: torque is on, or answers are lost again and again.
     """
-    on = [health.servo_id for health in (bus.read_health() for _ in bus.spec.servo_ids) if health.torque_enabled]
+    found = [_patiently(bus.read_health) for _ in bus.spec.servo_ids]
+    on = [health.servo_id for health in found if health.torque_enabled]
     if on:
         raise LatencyError(
             f"torque is on in servo {', '.join(map(str, on))}, and goals are to be written: end the program that "
             "drives the hand, or switch the servos' power off and on, if nothing rests on them"
         )
     _time(bus.read, WARM_UP, bus)
-    here = bus.read().position
+    here = _patiently(bus.read).position
 
     def write_read() -> None:
         bus.write_goals(here)
         bus.read()
 
-    found = {"bus_read": _time(bus.read, count, bus), "bus_write_read": _time(write_read, count, bus)}
-    return {name: figure(seconds, bus.port, made, count - len(seconds)) for name, seconds in found.items()}
+    times = {"bus_read": _time(bus.read, count, bus), "bus_write_read": _time(write_read, count, bus)}
+    return {name: figure(seconds, bus.port, made, count - len(seconds)) for name, seconds in times.items()}
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer, asked for again if it got lost."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(BusReadError):
+            return ask()
+    return ask()
 
 
 def _time(act: Callable[[], object], count: int, bus: DynamixelBus) -> list[float]:

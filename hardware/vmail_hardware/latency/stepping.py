@@ -138,6 +138,8 @@ class Stepper:
                 continue  # this program was held up, and reads anew
             heard = now
             if decision.holding and decision.reason is not Reason.NO_COMMAND_YET:
+                if decision.goals is not None:
+                    self._bus.write_goals(decision.goals)  # stand still before anything else
                 raise LatencyError(f"the guard holds ({decision.reason}): {decision.detail}")
             if decision.fresh and decision.goals is not None:
                 self._bus.write_goals(decision.goals)

@@ -72,7 +72,8 @@ class DemoRecorder(ManagedNode):
         self._handover: Client = self.create_client(Trigger, "teleop/hand_over")
         self._keys: Keys | None = None
         self._prompts: Prompts | None = None
-        self._active = False
+        self._active = self._led = False
+        self._commands = self._last_command_ns = 0
         self._endpoints: list[Any] = []
 
     def configure(self) -> None:
@@ -170,8 +171,11 @@ class DemoRecorder(ManagedNode):
             self._write(self._take, topic, now_ns, data)
 
     def _write(self, take: Take, topic: str, now_ns: int, data: bytes) -> None:
-        # A limp hand is led by hand: nothing is sent, and the poses that it is led to count instead.
-        command = topic == SENT or (topic == REQUEST and commander(data) == KINESTHETIC)
+        # A limp hand is led by hand: the poses that it is led to count, each as the command of the one before.
+        led = topic == REQUEST and commander(data) == KINESTHETIC
+        command = led or topic == SENT
+        if led and not self._led:
+            command, self._led = False, True
         if command and self._max_steps and self._commands >= self._max_steps:
             return  # the take is full and only waits for the frame that its last command led to
         try:
@@ -217,7 +221,7 @@ class DemoRecorder(ManagedNode):
         for name, log_ns, data in recent:
             take.write(name, log_ns, data)
         self._take, self._kept = take, None
-        self._commands, self._last_command_ns = 0, 0
+        self._commands, self._led, self._last_command_ns = 0, False, 0
         self._started = time.monotonic()
         self.diagnostics.report(OK, "recording", str(path), quiet=True, take=path.name)
         self._tell(f"{number_of(path)}: recording", f"recording {number_of(path)}")

@@ -99,7 +99,8 @@ class Ghost(ManagedNode):
         self._camera = self.create_subscription(
             Image, "camera/image_raw", self._on_picture, SENSOR_SUBSCRIBER, raw=True
         )
-        self._diagnostics.report(diagnostics.OK, "showing", f"the first picture of {take}", take=take.name)
+        self._showing = f"the first picture of {take}"
+        self._diagnostics.report(diagnostics.OK, "showing", self._showing, take=take.name)
 
     def _forget(self) -> None:
         """Leave the camera alone."""
@@ -127,7 +128,7 @@ class Ghost(ManagedNode):
         mixed = mix(live, self._ghost, self.get_parameter("mode").value)
         stamp_ns = ns_from_time(message.header.stamp)
         self._publisher.publish(image_from_array(mixed, stamp_ns, message.header.frame_id))
-        self._diagnostics.report(diagnostics.OK, "showing")
+        self._diagnostics.report(diagnostics.OK, "showing", self._showing)
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         wrong = [p.value for p in parameters if p.name == "mode" and p.value not in (BLEND, DIFFERENCE)]

@@ -26,16 +26,32 @@ class Handover:
         self._start: Client = node.create_client(Trigger, "policy_runner/start")
         self._stop: Client = node.create_client(Trigger, "policy_runner/stop")
         self._asked: float | None = None  # when the policy was asked to stop, and has not answered yet
+        self._question: Future | None = None  # the last one; answers to earlier ones are of no concern any more
         self._heard = 0.0
         self.policy_commands = False
 
     def to_policy(self) -> bool:
         """Ask the policy to go on; False when there is none, and everything stays as it is."""
-        if not self._start.service_is_ready():
+        if not self.is_possible:
             return False
-        self.policy_commands, self._heard = True, time.monotonic()
-        self._start.call_async(Trigger.Request()).add_done_callback(self._on_started)
+        self.policy_commands, self._heard, self._asked = True, time.monotonic(), None
+        self._question = self._start.call_async(Trigger.Request())
+        self._question.add_done_callback(self._on_started)
         return True
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a policy runner."""
+        return self._start.service_is_ready()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the policy commands, or has not said yet that it stopped."""
+        return self.policy_commands or self._asked is not None
+
+    def cancel(self) -> None:
+        """Whoever teleoperates is to stand: no answer that is still to come makes them command."""
+        self.policy_commands, self._asked, self._question = False, None, None
 
     def to_human(self) -> None:
         """Stop the policy, and take over as soon as it has stopped."""
@@ -44,7 +60,8 @@ class Handover:
             self._take_over()
             return
         self._asked = time.monotonic()
-        self._stop.call_async(Trigger.Request()).add_done_callback(self._on_stopped)
+        self._question = self._stop.call_async(Trigger.Request())
+        self._question.add_done_callback(self._on_stopped)
 
     def on_others(self) -> None:
         """A command of somebody else was sent to the servos."""
@@ -54,7 +71,7 @@ class Handover:
         """Called again and again; returns a line for the log, or nothing."""
         now = time.monotonic()
         if self._asked is not None and now - self._asked > ANSWER_S:
-            self._asked = None
+            self._asked = self._question = None
             self._take_over()  # should the policy command all the same, the guard holds the hand
             return "the policy runner does not answer; taking over without it"
         if self.policy_commands and now - self._heard > QUIET_S:
@@ -64,12 +81,12 @@ class Handover:
 
     def _on_started(self, future: Future) -> None:
         answer: Trigger.Response = future.result()
-        if not answer.success and self.policy_commands:
+        if not answer.success and future is self._question:
             self.policy_commands = False
             self._node.get_logger().warning(f"the policy does not take over: {answer.message}")
             self._take_over()
 
     def _on_stopped(self, future: Future) -> None:
-        if self._asked is not None:
+        if future is self._question and self._asked is not None:
             self._asked = None
             self._take_over()

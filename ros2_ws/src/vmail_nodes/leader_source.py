@@ -43,12 +43,14 @@ class LeaderSource:
             raise ValueError(
                 f"leader {leader.name} and robot {spec.name} differ in {different}: they need the same joints"
             )
+        self._opened = False
         self._spec, self._order = spec, [leader.joint_names.index(name) for name in spec.joint_names]
         self._bus = DynamixelBus(port, leader, reply_timeout_ms=reply_timeout_ms)
         self.begin()
 
     def open(self) -> None:
         """Open the leader's port and let its joints go. Raises OSError with the next step."""
+        self._opened = True
         try:
             self._bus.open()
             self._bus.set_torque(False)
@@ -57,18 +59,24 @@ class LeaderSource:
 
     def close(self) -> None:
         """Close the port."""
+        self._opened = False
         try:
             self._bus.close()
         except BusError as error:
             raise OSError(f"leader: {error}") from error
 
     def begin(self) -> None:
-        """Approach the leader anew."""
+        """Approach the leader anew. A port that was lost is opened again."""
         self._present: np.ndarray | None = None
         self._frame: int | None = None
         self._joined = False
         self._said = "approaching the leader; hold it still"
         self.finished = ""
+        if self._opened and not self._bus.is_open:
+            try:
+                self.open()
+            except OSError as error:
+                self.finished = str(error)
 
     def add_state(self, message: JointState) -> None:
         """Where the robot's joints are now."""

@@ -11,6 +11,8 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 NS_PER_S = 1_000_000_000
+POLICY = "policy"
+"""The commander of what a policy commands."""
 
 
 def time_from_ns(stamp_ns: int) -> Time:
@@ -72,13 +74,14 @@ def command_message(
     return message
 
 
-def reach_ns(control_period_s: float) -> int:
-    """How long after its picture a command is to be reached: two control periods, the next command being there then.
+def reach_ns(control_period_s: float, age_ns: int) -> int:
+    """How long after its picture, which is `age_ns` old, a command is to be reached: when the next one is there.
 
-    The driver does not wait for it. ros2_control's joint_trajectory_controller interpolates up to it, and refuses a
-    trajectory that ends before it arrives.
+    That is two control periods, or one from now on where the picture is old. The driver does not wait for it.
+    ros2_control's joint_trajectory_controller interpolates up to it, and refuses what ends before it arrives.
     """
-    return round(2 * control_period_s * NS_PER_S)
+    period_ns = round(control_period_s * NS_PER_S)
+    return max(2 * period_ns, age_ns + period_ns)
 
 
 def positions_from_command(message: JointTrajectory, names: Sequence[str]) -> np.ndarray:

@@ -30,6 +30,7 @@ from vmail_nodes import diagnostics
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import (
     NS_PER_S,
+    POLICY,
     array_from_image,
     command_message,
     ns_from_time,
@@ -43,7 +44,6 @@ from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
 WATCH_PERIOD_S = 0.02
 # After a run's first command the driver may still be discovering this node; from then on silence means trouble.
 DISCOVERY_S = 3.0
-POLICY = "policy"  # as its commands name it
 
 
 class PolicyRunner(ManagedNode):
@@ -107,7 +107,8 @@ class PolicyRunner(ManagedNode):
 
     def deactivate(self) -> None:
         """Command and listen no more."""
-        self._state = "idle"
+        if self._state != "idle":
+            self._stop(diagnostics.WARN, "stopped", "deactivated")
         self.destroy_endpoints(self._endpoints)
 
     def _read_limits(self) -> Limits:
@@ -221,7 +222,7 @@ class PolicyRunner(ManagedNode):
 
     def _command(self, stamp_ns: int, positions: np.ndarray) -> None:
         self._alignment.on_request(stamp_ns, positions)
-        reach = reach_ns(self._robot.control_period)
+        reach = reach_ns(self._robot.control_period, self._now_ns() - stamp_ns)
         self._publisher.publish(command_message(self._robot.joint_names, positions, stamp_ns, POLICY, reach))
         if not self._confirmed:
             self._note_sent(stamp_ns, positions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message
@@ -12,8 +13,10 @@ from sensor_msgs.msg import CameraInfo
 
 from vmail_core.robot import RobotSpec
 from vmail_nodes.diagnostics import reason_of, value_of
+from vmail_nodes.messages import POLICY
 
 TELEOP, RUNNER = "teleop", "policy_runner"
+SILENT_S = 3.0  # a node says how it is once a second; one that was killed says nothing
 COMMANDING = "running"  # the named reason of a node that commands
 
 
@@ -30,7 +33,7 @@ class TakeNotes:
             "vmail_version": version("vmail"),
         }
         self._camera_info: bytes | None = None
-        self._commanding: dict[str, DiagnosticStatus] = {}  # now
+        self._commanding: dict[str, tuple[float, DiagnosticStatus]] = {}  # now, and when it was heard of
         self._commanded: dict[str, DiagnosticStatus] = {}  # since the take began
 
     def hear_camera_info(self, data: bytes) -> None:
@@ -46,12 +49,13 @@ class TakeNotes:
                 continue
             self._commanding.pop(name, None)
             if reason_of(status) == COMMANDING:
-                self._commanding[name] = self._commanded[name] = status
+                self._commanding[name], self._commanded[name] = (time.monotonic(), status), status
         return bool(ours)
 
     def at_start(self, take: str, simulated: bool) -> dict[str, str]:
         """Notes of a take that begins, with its name."""
-        self._commanded = dict(self._commanding)
+        now = time.monotonic()
+        self._commanded = {name: status for name, (heard, status) in self._commanding.items() if now - heard < SILENT_S}
         notes = {"take": take, **self._fixed, **self.at_end()}
         if simulated:
             notes["simulator_version"] = f"mujoco {version('mujoco')}"
@@ -61,7 +65,7 @@ class TakeNotes:
         """What may have become known since the start: who commanded, and through which camera it was seen."""
         notes = {}
         if self._commanded:
-            modes = {name: value_of(status, "mode") or name for name, status in self._commanded.items()}
+            modes = {name: value_of(status, "mode") or POLICY for name, status in self._commanded.items()}
             notes["commander"] = " and ".join(modes[name] for name in sorted(modes))
         if RUNNER in self._commanded:
             notes["bundle"] = value_of(self._commanded[RUNNER], "bundle")

@@ -69,7 +69,9 @@ class Teleop(ManagedNode):
         task = self.parameter("task", "dclaw_valve3_ccw", "Task whose expert commands (mode expert).")
         expert = self.parameter("expert", "", "An expert's file; empty takes the one that ships for the task.")
         key_step = self.parameter("key_step", 0.08, "Travel of one key press, as a fraction of full scale.", 0.005, 1.0)
-        self._max_steps = self.parameter("max_steps", 0, "Commands after which it stops by itself; 0 never.", 0, 10**6)
+        self._max_steps = self.parameter(
+            "max_steps", 0, "Commands to stop after; 0 never. Not of keys or pads.", 0, 10**6
+        )
         self._start_at_once = self.parameter("start_on_activate", False, "Start without a call of ~/start.")
         self._source: Source
         if mode == "expert":
@@ -100,8 +102,9 @@ class Teleop(ManagedNode):
 
     def activate(self) -> None:
         """Listen to the camera and wait for `~/start`."""
+        self._running = False
+        self._opened.callback(self._source.close)  # also where it opens only half
         self._source.open()
-        self._opened.callback(self._source.close)
         self._endpoints = [
             self.create_subscription(Image, "camera/image_raw", self._on_image, SENSOR_SUBSCRIBER),
             self.create_subscription(self._source.message_type, self._source.topic, self._on_state, SENSOR_SUBSCRIBER),
@@ -121,7 +124,9 @@ class Teleop(ManagedNode):
     def deactivate(self) -> None:
         """Command no more; the driver then holds."""
         self.destroy_endpoints(self._endpoints)
-        self._running = False
+        self._handover.cancel()
+        if self._running:
+            self._stop("deactivated")
         self._opened.close()
 
     def _on_image(self, message: Image) -> None:
@@ -160,12 +165,12 @@ class Teleop(ManagedNode):
         if due is None:
             return
         stamp_ns, positions = due
-        reach = reach_ns(self._spec.control_period)
+        reach = reach_ns(self._spec.control_period, self.get_clock().now().nanoseconds - stamp_ns)
         self._commands.publish(command_message(self._spec.joint_names, positions, stamp_ns, self._mode, reach))
         self._commanded = time.monotonic()
         self._steps += 1
         self._diagnostics.report(diagnostics.OK, "running", steps=self._steps)
-        if self._steps == self._max_steps:
+        if self._steps == self._max_steps and not self._source.starts_by_itself:
             self._stop(f"done after {self._steps} steps")
 
     def _watch(self) -> None:
@@ -177,9 +182,9 @@ class Teleop(ManagedNode):
             self._stop_hand()
         if self._source.wants_handover:
             self._source.wants_handover = False
-            self.get_logger().info(self._hand_over()[1])
+            self._hand_over_and_tell()
         now = time.monotonic()
-        if self._running and self._obeyed is not None and now - self._obeyed > SILENCE_LIMIT_S:
+        if self._running and now - (self._obeyed or self._began) > SILENCE_LIMIT_S and self._may_hold():
             self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
         if self._running and now - self._heard > SILENCE_LIMIT_S:
             detail = f"no picture for {SILENCE_LIMIT_S} s, so no commands"
@@ -187,6 +192,13 @@ class Teleop(ManagedNode):
         elif self._running and now - self._commanded > SILENCE_LIMIT_S:
             detail = f"nothing on {self._source.topic} that belongs to the pictures, so no commands"
             self._diagnostics.report(diagnostics.ERROR, "state_missing", detail)
+
+    def _may_hold(self) -> bool:
+        """Whether the driver may be holding, latched or limp; before the first command was sent, it may not be there.
+
+        A take that is done again then waits for it at its first pose; it has nothing to wind up.
+        """
+        return self._obeyed is not None or not isinstance(self._source, ReplaySource)
 
     def _stop_hand(self) -> None:
         """Nobody waits for the answer: whoever pressed looks at the hand."""
@@ -196,10 +208,13 @@ class Teleop(ManagedNode):
         if not self._estop.service_is_ready():
             self.get_logger().error("no driver hears the emergency stop: cut the servos' power")
         self._estop.call_async(Trigger.Request())
+        self._handover.cancel()
         self._stop("emergency stop; call ~/start to command again")
 
     def _hand_over(self) -> tuple[bool, str]:
         """Give control to the policy, or take it back; returns whether that can be, and what comes of it."""
+        if not self._running and not self._handover.is_possible:
+            return False, "no policy runner is there, and nobody commands; call ~/start to command"
         if not self._running:
             self._handover.to_human()
             return True, f"taking over: {self._mode} commands"
@@ -207,6 +222,11 @@ class Teleop(ManagedNode):
             return False, f"no policy runner is there to take over; {self._mode} goes on"
         self._stop("the policy commands")
         return True, "handed over: the policy commands"
+
+    def _hand_over_and_tell(self) -> tuple[bool, str]:
+        done, text = self._hand_over()
+        self.get_logger().info(text)  # whoever pressed a key, here or at the recorder, reads it
+        return done, text
 
     def _let_go(self) -> None:
         """Make the hand limp, so that it can be led."""
@@ -226,8 +246,8 @@ class Teleop(ManagedNode):
         self._source.begin()
         self._ticker = Ticker(self._spec.control_rate_hz)
         self._begin_ns = self.get_clock().now().nanoseconds
-        self._heard = self._commanded = time.monotonic()
-        self._obeyed = None  # not known: there may be no driver yet
+        self._began = self._heard = self._commanded = time.monotonic()
+        self._obeyed = None
         self._running, self._steps = True, 0
         self._diagnostics.report(diagnostics.OK, "running", steps=0)
         if self._source.limp:
@@ -238,19 +258,21 @@ class Teleop(ManagedNode):
         self._diagnostics.report(diagnostics.OK, "idle", why, steps=self._steps)
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._handover.policy_commands:
+        if self._handover.goes_on:
             self._handover.to_human()
         else:
             self._start()
-        response.success, response.message = True, "started"
+        response.success = self._running or not self._source.limp
+        response.message = "started" if response.success else "the hand is not limp: no driver is there to let go"
         return response
 
     def _on_hand_over(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._hand_over()
+        response.success, response.message = self._hand_over_and_tell()
         return response
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, f"stopped after {self._steps} steps"
+        self._handover.cancel()
         if self._running:
             self._stop(response.message)
         return response
