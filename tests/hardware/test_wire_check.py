@@ -17,7 +17,8 @@ from dynamixel_sdk import GroupBulkWrite, GroupSyncWrite
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.control_table import RAD_PER_TICK
-from vmail_hardware.emulator import EmulatedBus, WireCheck
+from vmail_hardware.emulator import EmulatedBus, Faults, FirstOrderPlant, WireCheck
+from vmail_hardware.emulator.chain import ServoChain
 from vmail_hardware.emulator.wire_check import FIRST, MEMORY_S
 from vmail_hardware.guard import Command, Guard
 
@@ -241,3 +242,23 @@ def serve(path: Path, act: Callable[[Sdk], None]) -> tuple[str, int]:
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_was_sent_while_the_emulator_was_held_up_is_judged_by_where_the_joints_were(
+    spec: RobotSpec, check: WireCheck
+) -> None:
+    servos = ServoChain(spec, FirstOrderPlant(spec.rest), Faults()).servos
+    servo = servos[1]
+    servo.set("torque_enable", 1)
+    before = ticks(spec, 1, spec.rest[1] + 0.7)
+    servo.set("present_position", before)
+    check.saw(0.0, servos)
+    servo.set("present_position", before + 400)  # 0.6 rad, three times the reach
+    check.saw(1.0, servos)
+    goal = before.to_bytes(4, "little")
+    check.written(servo, GOAL, goal)
+    assert not check.count
+    for step in range(20):
+        check.saw(1.01 + 0.01 * step, servos)
+    check.written(servo, GOAL, goal)
+    assert check.counts == {"reach": 1}

@@ -97,6 +97,8 @@ class ServoChain:
         """Let time pass: trips bus watchdogs. To be called every few milliseconds."""
         with self._lock:
             self._show_faults()
+            if self._check is not None:
+                self._refresh()
             silence = self._clock() - self._last_heard
             tripped = [servo for servo in self.servos if servo.trip_watchdog_after(silence)]
             if tripped:

@@ -23,6 +23,9 @@ from vmail_hardware.emulator.servo import EmulatedServo
 FIRST = 20  # violations that are described; all are counted
 # How old the position may be that a goal was made from: the guard's 0.1 s, and what a busy machine holds a packet up.
 MEMORY_S = 0.15
+# Longest time between two looks that counts. Where more passes, the emulator itself was held up, and what it then finds
+# on the line was sent for where the joints were before.
+LONGEST_LOOK_S = 0.03
 _ROUNDING_TICKS = 1
 
 
@@ -67,6 +70,7 @@ class WireCheck:
         self._range = goal_range_ticks(spec)
         self._reach = math.ceil(spec.max_joint_speed * spec.control_period / RAD_PER_TICK) + _ROUNDING_TICKS
         self._seen: collections.deque[tuple[float, list[int]]] = collections.deque()
+        self._looked, self._served = -math.inf, 0.0  # when last, and for how long the emulator was at work so far
 
     @property
     def count(self) -> int:
@@ -74,14 +78,15 @@ class WireCheck:
         return self.counts.total()
 
     def saw(self, now: float, servos: list[EmulatedServo]) -> None:
-        """Note where all joints are, as the servos tell it.
+        """Note where all joints are, as the servos tell it; to be called every 10 ms at least.
 
         Args:
             now: monotonic seconds.
             servos: in the spec's order.
         """
-        self._seen.append((now, [servo.get("present_position") for servo in servos]))
-        while now - self._seen[0][0] > MEMORY_S:
+        self._served, self._looked = self._served + min(now - self._looked, LONGEST_LOOK_S), now
+        self._seen.append((self._served, [servo.get("present_position") for servo in servos]))
+        while self._served - self._seen[0][0] > MEMORY_S:
             self._seen.popleft()
 
     def written(self, servo: EmulatedServo, address: int, data: bytes) -> None:
