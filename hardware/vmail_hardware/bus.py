@@ -88,12 +88,15 @@ class DynamixelBus:
             BusOpenError: what is wrong, on which device or servo, and the next step.
             BusLostError: the port went away meanwhile.
         """
+        self._open(configure)
+
+    def _open(self, configure: bool = False, shut_down_too: bool = False) -> None:
         bus_checks.check_port(self.port)
         bus_checks.check_latency_timer(self.port)
         self._link.connect()
         try:
             with self._link.unhurried():
-                self._servos.check(configure)
+                self._servos.check(configure, shut_down_too)
             self._fast, self._plain_reads = self._fast_allowed and self._knows_fast_reads(), 0
         except BusError:
             self._link.disconnect()
@@ -107,11 +110,14 @@ class DynamixelBus:
     def reopen(self) -> None:
         """Open again after BusLostError. Torque is left as it is, as are the goals that the servos hold.
 
+        Servos that have shut down meanwhile are no obstacle: `read_health` shows them, and only an open bus can
+        `reboot` them.
+
         Raises:
             BusOpenError: the port is not back, or not as it should be. Try again later.
         """
         self._link.disconnect()
-        self.open()
+        self._open(shut_down_too=True)
 
     def close(self) -> None:
         """Switch torque off, make sure of it, and close the port. Does nothing on a bus that is closed.
@@ -314,6 +320,14 @@ class DynamixelBus:
             ramp(self._servos, 1.0, 0.0, seconds)
         self.set_torque(False)
         self._require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
+
+    def shut_down_servos(self) -> list[ServoHealth]:
+        """Health of those that report a hardware error.
+
+        Raises:
+            BusReadError, BusLostError: as `read_health`.
+        """
+        return [health for health in (self.read_health() for _ in self._ids) if health.hardware_error]
 
     def reboot(self, servo_id: int) -> None:
         """Restart one servo, which clears its hardware error. It comes back without torque after about 0.3 s.

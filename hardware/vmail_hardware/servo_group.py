@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -75,11 +76,12 @@ class ServoGroup:
         hint = "check the servos' power supply" if len(servo_ids) == len(self._ids) else "check their cables and power"
         return BusReadError(f"{self.link.port_name}: no answer from {self.names(servo_ids)}; {hint}", servo_ids)
 
-    def check(self, configure: bool) -> None:
+    def check(self, configure: bool, shut_down_too: bool = False) -> None:
         """Check that every servo is there, of a listed model, and set up as needed.
 
         Args:
             configure: first write the settings that are wrong, torque off.
+            shut_down_too: servos that have shut down with a hardware error pass.
 
         Raises:
             BusOpenError: what is wrong, with the next step.
@@ -99,6 +101,8 @@ class ServoGroup:
         if configure:
             self._configure(settings)
             settings = self._settings()
+        if shut_down_too:
+            settings = [dataclasses.replace(servo, hardware_error_status=0) for servo in settings]
         bus_checks.check_settings(port, self._spec, self.model, settings)
         lowest = np.array([servo.min_position_limit for servo in settings])
         highest = np.array([servo.max_position_limit for servo in settings])

@@ -433,7 +433,9 @@ def test_close_waits_for_the_cable_and_switches_off(bus: DynamixelBus, emulated:
     assert torque(emulated, spec) == [0] * 9
 
 
-def test_close_without_a_port_says_that_torque_may_be_on(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+def test_close_without_a_port_says_that_torque_may_be_on_and_may_be_tried_again(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
     bus.set_torque(True)
     emulated.faults.unplugged = True
     wait_until(lambda: not emulated.path.exists())
@@ -441,7 +443,9 @@ def test_close_without_a_port_says_that_torque_may_be_on(bus: DynamixelBus, emul
     with pytest.raises(BusWriteError, match="torque may still be on"):
         bus.close()
     assert time.monotonic() - start < 5.0
+    plug_in_again(emulated)
     bus.close()
+    assert torque(emulated, spec) == [0] * 9
 
 
 def test_with_statement_ends_with_torque_off(emulated: EmulatedBus, spec: RobotSpec) -> None:

@@ -305,6 +305,21 @@ def test_one_lost_answer_changes_nothing(ros: Ros, bus: EmulatedBus, commander: 
     assert reasons == {"ok"} or unknown_s > 0.1
 
 
+def test_a_servo_that_shut_down_while_the_port_was_away_is_named_and_restarted(
+    ros: Ros, bus: EmulatedBus, commander: Commander
+) -> None:
+    bus.faults.unplugged = True
+    ros.wait_reason("dynamixel_driver", "bus_lost")
+    bus.faults.hardware_errors = {21: 0x04}
+    bus.faults.unplugged = False
+    status = ros.wait_reason("dynamixel_driver", "hardware_error")
+    assert "servo 21 (MFJ21) reports overheating" in status.message
+    bus.faults.hardware_errors = {}
+    until(lambda: ros.call(Trigger, "dynamixel_driver/reset_guard").success, "the servo is restarted")
+    ros.wait_reason("dynamixel_driver", "ok")
+    assert torque(bus) == [1] * SPEC.action_size
+
+
 def test_an_unplugged_port_is_named_and_recovers_into_a_hold(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
     bus.faults.unplugged = True
     ros.wait_reason("dynamixel_driver", "bus_lost", within=3.0)

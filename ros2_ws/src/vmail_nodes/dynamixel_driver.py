@@ -296,7 +296,11 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.reopen()
             self._start_over()
-            self._set_torque(self._torque_wanted)
+            failed = self._bus.shut_down_servos()
+            for health in failed:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
+                self._guard.update_health(health, torque_on=False)
+            if not failed:
+                self._set_torque(self._torque_wanted)
             self._next_attempt = None
         except BusError as error:
             self._next_attempt = time.monotonic() + self._reopen_period
@@ -330,7 +334,7 @@ class DynamixelDriver(ManagedNode):
 
     def _revive(self) -> str:
         """Restart servos that have shut down, and give all their torque again; says which were restarted."""
-        failed = [health for health in (self._bus.read_health() for _ in self._spec.servo_ids) if health.hardware_error]
+        failed = self._bus.shut_down_servos()
         for health in failed:
             self._bus.reboot(health.servo_id)
         if failed:
