@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
-from ros_harness import START_TIMEOUT_S, Ros
+from ros_harness import START_TIMEOUT_S, NodeProcess, Ros, until
 
 NODE = """
 import gc, sys
@@ -159,3 +160,14 @@ def test_a_node_without_the_right_to_a_priority_says_so_and_runs(start) -> None:
     lines = [node.process.stdout.readline() for _ in range(2)]
     assert "no realtime priority (Operation not permitted)" in lines[0]
     assert lines[1] == "active\n"
+
+
+def test_a_node_leaves_no_shared_memory_behind(start_node: Callable[..., NodeProcess]) -> None:
+    node = start_node("vmail_nodes.teleop", {"mode": "kinesthetic"})
+    until(lambda: "idle" in node.output, "the node is active")
+    maps = Path(f"/proc/{node.process.pid}/maps").read_text()
+    own = {Path(name) for name in re.findall(r"/dev/shm/fastdds_[0-9a-f]+", maps)}  # ports are shared with others
+    assert own
+    node.signal(signal.SIGINT)
+    assert node.wait() == 0
+    assert not [path for path in own if path.exists()]
