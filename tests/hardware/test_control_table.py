@@ -9,7 +9,7 @@ import pytest
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT, hardware_error_names, servo_model, servo_models
-from vmail_hardware.emulator import EmulatedBus
+from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
 
 
 def test_models_have_the_numbers_that_their_ping_tells() -> None:
@@ -68,11 +68,12 @@ def test_a_family_tells_only_how_it_differs() -> None:
 @pytest.mark.parametrize("number", servo_models())
 def test_every_model_is_driven_on_the_bus(spec: RobotSpec, tmp_path: Path, number: int) -> None:
     hand = dataclasses.replace(spec, servo_models=(number,))
-    with EmulatedBus(tmp_path / "bus", hand) as emulated:
+    plant = FirstOrderPlant(spec.rest, time_constant_s=1e6)  # it does not move on while a busy machine looks away
+    with EmulatedBus(tmp_path / "bus", hand, plant) as emulated:
         bus = DynamixelBus(str(emulated.path), hand, reply_timeout_ms=200.0)
         bus.open()
         bus.set_torque(True)
-        emulated.plant.push(spec.rest + 0.1)
+        plant.push(spec.rest + 0.1)
         state = bus.read()
         np.testing.assert_allclose(state.position, spec.rest + 0.1, atol=0.01)
         np.testing.assert_allclose(state.current_ma, -30.0, atol=5.0)  # 300 mA a radian from the goal
