@@ -23,6 +23,7 @@ from vmail_hardware.control_table import (
 LEAST_FIRMWARE = 38  # the first with a bus watchdog
 REQUIRED_SHUTDOWN = 0x34  # overload, electrical shock, overheating: the factory's setting
 _MAX_LATENCY_MS = 1
+PSEUDO_TERMINALS = range(136, 144)  # major numbers of Linux for their device files
 UDEV_RULE = Path(__file__).parent / "udev" / "99-vmail-dynamixel.rules"
 
 
@@ -74,6 +75,12 @@ def check_port(port: str) -> None:
         raise BusOpenError(f"{port} is not a serial device; give the adapter's device file, e.g. /dev/ttyUSB0")
     if not os.access(path, os.R_OK | os.W_OK):
         raise BusOpenError(f"no permission for {port}; run `sudo usermod -aG dialout $USER`, log out and log in again")
+
+
+def is_pseudo_terminal(port: str) -> bool:
+    """Whether a program answers at the port, such as an emulated bus or the twin, and no adapter."""
+    path = Path(port).resolve()
+    return path.exists() and os.major(path.stat().st_rdev) in PSEUDO_TERMINALS
 
 
 def check_latency_timer(port: str, sys_root: Path = Path("/sys")) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -21,14 +22,21 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def keep_file(path: Path, text: str, made: str) -> None:
+def keep_file(path: Path, content: str | bytes, made: str) -> None:
     """Write a file, whole or not at all; one that was there is kept beside it with the date of the new one.
 
     Args:
         path: where.
-        text: what.
+        content: what.
         made: day and time of the new one, ISO 8601.
     """
     if path.exists():
-        shutil.copy2(path, path.with_name(f"{path.stem}.until-{made.replace(':', '')}{path.suffix}"))
-    replace_file(path, text.encode())
+        shutil.copy2(path, _until(path, made.replace(":", "")))
+    replace_file(path, content.encode() if isinstance(content, str) else content)
+
+
+def _until(path: Path, moment: str) -> Path:
+    """A name that is free, with a number if the moment has one already: dates are of whole seconds."""
+    stem = f"{path.stem}.until-{moment}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(free for name in names if not (free := path.with_name(f"{name}{path.suffix}")).exists())

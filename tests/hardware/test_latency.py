@@ -14,7 +14,8 @@ import pytest
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
-from vmail_hardware.cameras import CameraLostError, FrameServer, SocketCamera
+from vmail_hardware.bus_errors import BusReadError
+from vmail_hardware.cameras import CameraLostError, Frame, FrameServer, SocketCamera
 from vmail_hardware.emulator import EmulatedBus
 from vmail_hardware.emulator.plant import FirstOrderPlant
 from vmail_hardware.latency import Figure, Latencies, LatencyError, default_path, figure, find_latencies, load_latencies
@@ -22,6 +23,7 @@ from vmail_hardware.latency.bus_timing import time_bus
 from vmail_hardware.latency.camera_timing import CameraWatch, Seen, time_camera
 from vmail_hardware.latency.picture_delay import picture_delay
 from vmail_hardware.latency.stepping import WATCH_S, Step, Stepper
+from vmail_hardware.user_files import keep_file
 
 MADE = "2026-11-26T10:00:00+00:00"
 # What a busy test machine adds: to one round trip, and to a motion that is seen through many.
@@ -125,6 +127,25 @@ def test_a_camera_that_goes_away_or_gives_nothing_is_an_error(tmp_path: Path, mo
                 for _ in range(100):
                     watch.seen()
                     time.sleep(0.02)
+
+
+def test_whatever_ends_the_watch_reaches_who_asks() -> None:
+    class Broken:
+        has_sensor_noise = False
+
+        def read(self, timeout: float) -> Frame:
+            raise ZeroDivisionError("a driver's mistake")
+
+        def close(self) -> None: ...
+
+    with pytest.raises(ZeroDivisionError, match="a driver's mistake"), CameraWatch(Broken(), "broken"):
+        pass
+
+
+def test_fewer_than_100_have_a_largest_and_no_99th_of_100() -> None:
+    few, many = figure(np.arange(99) * 1e-3, "bus", MADE), figure(np.arange(201) * 1e-3, "bus", MADE)
+    assert (few.p99_ms, few.late_name) == (98.0, "max")
+    assert (many.p99_ms, many.late_name) == (198.0, "p99")
 
 
 # Motion ----------------------------------------------------------------------------------------------------
@@ -258,13 +279,59 @@ def test_a_step_that_is_not_possible_is_refused(
         Stepper(bus, spec, joint, way)
 
 
+@pytest.mark.parametrize("chosen", ["FFJ10", "MFJ20"])
+def test_a_joint_that_hangs_outside_its_limits_is_not_moved_into_them(
+    spec: RobotSpec, tmp_path: Path, chosen: str
+) -> None:
+    outside = spec.rest.copy()
+    index = spec.joint_names.index("MFJ20")
+    outside[index] = spec.upper[index] + 0.4
+    with EmulatedBus(tmp_path / "bus", spec, FirstOrderPlant(outside)) as servos:
+        bus = DynamixelBus(str(servos.path), spec, reply_timeout_ms=200.0)
+        bus.open()
+        try:
+            with pytest.raises(
+                LatencyError, match="MFJ20 stands at .* rad, outside its limits .*: move it inside by hand"
+            ):
+                Stepper(bus, spec, chosen, 0.1)
+        finally:
+            bus.close()
+
+
+def test_a_joint_a_hair_outside_its_limits_makes_whole_steps(spec: RobotSpec, tmp_path: Path) -> None:
+    outside = spec.rest.copy()
+    index = spec.joint_names.index("FFJ12")
+    outside[index] = spec.upper[index] + 0.015
+    with EmulatedBus(tmp_path / "bus", spec, FirstOrderPlant(outside)) as servos:
+        bus = DynamixelBus(str(servos.path), spec, reply_timeout_ms=200.0)
+        bus.open()
+        try:
+            bus.set_torque(True)
+            steps = list(Stepper(bus, spec, "FFJ12", 0.03).steps(2))
+        finally:
+            bus.close()
+    assert [step.after - step.before for step in steps] == pytest.approx([-0.03, 0.03], abs=0.005)
+
+
+def test_single_answers_that_get_lost_are_asked_for_again(bus: DynamixelBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, lost = bus.read, iter([True, True, False])
+
+    def read_at_the_third_try() -> object:
+        if next(lost):
+            raise BusReadError("lost", ())
+        return read()
+
+    monkeypatch.setattr(bus, "read", read_at_the_third_try)
+    assert Stepper(bus, bus.spec, "FFJ12", 0.1).joint == "FFJ12"
+
+
 def test_the_guard_ends_the_steps(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
     bus.set_torque(True)
     emulated.faults.temperatures_c = {30: 75.0}
     with pytest.raises(LatencyError, match="the guard holds.*servo 30 has 75 C"):
         list(Stepper(bus, spec, None, 0.1).steps(2))
     moved = np.abs(emulated.plant.positions() - spec.rest).max()
-    assert moved < 0.11
+    assert moved < 0.01
 
 
 # What is kept ----------------------------------------------------------------------------------------------
@@ -278,26 +345,75 @@ def test_figures_are_kept_by_robot_and_updated_one_by_one(
     first = Latencies(spec.name, MADE, {}).updated({"bus_read": figure([0.002, 0.003, 0.004], "bus", MADE)}, MADE)
     first.save(default_path(spec))
     later = "2026-11-27T10:00:00+00:00"
-    second = first.updated({"camera_age": Figure(1.0, 2.0, 10, "eye", later)}, later)
+    second = first.updated({"camera_age": Figure(1.0, 2.0, 100, "eye", later, size="640x480")}, later)
     second.save(default_path(spec))
     found = find_latencies(spec, "auto")
     assert found == second and list(found.figures) == ["bus_read", "camera_age"]
-    assert (found.figures["bus_read"].made, found.made) == (MADE, later)
+    assert (found.figures["bus_read"].made, found.made, found.oldest()) == (MADE, later, MADE)
     assert found.notes() == {
         "latency_made": later,
         "latency_bus_read_p50_ms": "3",
-        "latency_bus_read_p99_ms": "3.98",
+        "latency_bus_read_max_ms": "4",
+        "latency_bus_read_made": MADE,
+        "latency_bus_read_of": "bus",
         "latency_camera_age_p50_ms": "1",
         "latency_camera_age_p99_ms": "2",
+        "latency_camera_age_made": later,
+        "latency_camera_age_of": "eye 640x480",
     }
     assert len(list(default_path(spec).parent.glob("dclaw.until-2026-11-27*"))) == 1
     assert found.reaction_ms() is None
-    whole = found.updated({n: Figure(10.0, 20.0, 3, "x", later) for n in ("action", "camera_motion")}, later)
+    more = {name: Figure(10.0, 20.0, 3, "eye", later, size="640x480") for name in ("action", "camera_motion")}
+    whole = found.updated(more, later)
     assert whole.reaction_ms() == 21.0
     with pytest.raises(LatencyError, match="of robot dclaw, not of left"):
         load_latencies(default_path(spec), dataclasses.replace(spec, name="left"))
-    default_path(spec).write_text("figures: {bus_read: 3}")
-    with pytest.raises(LatencyError, match=r"dclaw.yaml is damaged .*: remove it and run `vmail latency`"):
-        find_latencies(spec, "auto")
     with pytest.raises(FileNotFoundError, match="`vmail latency --port DEVICE` measures them"):
         find_latencies(spec, str(tmp_path / "none.yaml"))
+
+
+def test_figures_of_another_camera_or_size_do_not_stay_beside_new_ones(spec: RobotSpec) -> None:
+    def of(camera: str, size: str) -> Figure:
+        return Figure(1.0, 2.0, 100, camera, MADE, size=size)
+
+    known = Latencies(spec.name, MADE, {"bus_read": of("bus", ""), "camera_motion": of("left", "640x480")})
+    assert list(known.updated({"camera_age": of("left", "640x480")}, MADE).figures) == [
+        "bus_read",
+        "camera_age",
+        "camera_motion",
+    ]
+    for other in (of("right", "640x480"), of("left", "320x240")):
+        assert list(known.updated({"camera_age": other}, MADE).figures) == ["bus_read", "camera_age"]
+    assert list(known.updated({"bus_write_read": of("bus", "")}, MADE).figures) == [
+        "bus_read",
+        "bus_write_read",
+        "camera_motion",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"figures: {bus_read: 3}",
+        b"\xff\xfe robot",
+        b"[",
+        b"robot: dclaw\nmade: now\nfigures: {bus_read: {p50_ms: slow, p99_ms: 1, count: 1, of: x, made: now}}",
+        b"robot: dclaw\nmade: now\nfigures: {bus_read: {p50_ms: .nan, p99_ms: 1, count: 1, of: x, made: now}}",
+        b"robot: dclaw\nmade: now\nfigures: {bus_read: {p50_ms: 1, p99_ms: 1, count: 1, of: x, made: 2026-11-26}}",
+        b"robot: dclaw\nmade: now\nfigures: {bus_speed: {p50_ms: 1, p99_ms: 1, count: 1, of: x, made: now}}",
+    ],
+)
+def test_a_damaged_file_is_one_line_that_names_it(spec: RobotSpec, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "dclaw.yaml"
+    path.write_bytes(content)
+    with pytest.raises(LatencyError, match=r"dclaw.yaml is damaged .*: remove it and run `vmail latency`$") as raised:
+        load_latencies(path, spec)
+    assert "\n" not in str(raised.value)
+
+
+def test_files_saved_within_a_second_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    for content in ("first", "second", "third", "fourth"):
+        keep_file(path, content, MADE)
+    assert sorted(file.read_text() for file in tmp_path.iterdir()) == ["first", "fourth", "second", "third"]
+    assert path.read_text() == "fourth"

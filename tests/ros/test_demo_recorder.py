@@ -218,7 +218,7 @@ def test_takes_are_recorded_kept_discarded_and_imported(ros, rig, recorder, outp
 def test_takes_note_the_latencies_of_their_robot(ros, start_node, output, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     made = "2026-11-26T10:00:00+00:00"
-    figures = {"camera_motion": Figure(62.5, 71.25, 10, "/dev/video0", made)}
+    figures = {"camera_motion": Figure(62.5, 71.25, 10, "usb-Maker_Cam", made, size="640x480")}
     Latencies(ROBOT.name, made, figures).save(default_path(ROBOT))
     start_node(MODULE, {"output": str(output), "quality": "off"})
     rig = Rig(ros)
@@ -236,7 +236,9 @@ def test_takes_note_the_latencies_of_their_robot(ros, start_node, output, tmp_pa
         assert {key: value for key, value in notes.items() if key.startswith("latency_")} == {
             "latency_made": made,
             "latency_camera_motion_p50_ms": "62.5",
-            "latency_camera_motion_p99_ms": "71.25",
+            "latency_camera_motion_max_ms": "71.25",
+            "latency_camera_motion_made": made,
+            "latency_camera_motion_of": "usb-Maker_Cam 640x480",
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from vmail.doctor import devices
 from vmail.doctor.findings import Level
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus
-from vmail_hardware.latency import WHAT, default_path
+from vmail_hardware.latency import WHAT, default_path, load_latencies
+from vmail_hardware.latency.figures import CAMERA_FIGURES
 
 SPEC = load_robot("dclaw")
 JUMP_MS = 80.0
@@ -56,6 +58,7 @@ def test_the_twins_camera_is_as_late_as_its_stamps_say(
     words += ["--move", "FFJ10", "--steps", "6", "--out", str(out)]
     assert main(words) == 0, capsys.readouterr().err
     said, sound = capsys.readouterr().out, measured(out)
+    assert {(sound[name]["of"], sound[name]["size"]) for name in CAMERA_FIGURES} == {("twin", "64x64")}
     assert list(sound) == list(WHAT) and "FFJ10 goes 0.1 rad and back" in said
     assert "from light to motion: " in said and "control periods" in said
     assert ros.call(Trigger, "/twin/reset").success  # without torque, fingers come to lie on the valve
@@ -74,11 +77,17 @@ def test_the_twins_camera_is_as_late_as_its_stamps_say(
 
 
 def test_a_delay_on_the_bus_is_measured_kept_and_shown(
-    bus: EmulatedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bus: EmulatedBus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (before,) = devices.check_latencies(SPEC)
     assert before.level is Level.NOTE and "vmail latency --port" in before.mend
     bus.faults.reply_delay_s = 0.012
+    assert main(["latency", "--port", str(bus.path), "--reads", "30"]) == 0, capsys.readouterr().err
+    assert not default_path(SPEC).exists()
+    said = capsys.readouterr().out
+    assert f"{bus.path} is no real one: nothing is kept as robot dclaw's; --out FILE keeps it" in said
+    assert f"{bus.path}: bus_read, bus_write_read" in said
+    monkeypatch.setattr("vmail_hardware.bus_checks.PSEUDO_TERMINALS", ())  # as if an adapter were there
     assert main(["latency", "--port", str(bus.path), "--reads", "30"]) == 0, capsys.readouterr().err
     kept = measured(default_path(SPEC))
     assert list(kept) == ["bus_read", "bus_write_read"]
@@ -86,6 +95,11 @@ def test_a_delay_on_the_bus_is_measured_kept_and_shown(
     assert f"{default_path(SPEC)}: latencies of robot dclaw; takes note it from now on" in capsys.readouterr().out
     (after,) = devices.check_latencies(SPEC)
     assert after.level is Level.WARNING and "reads are too late for 100 Hz" in after.detail and after.mend
+    found = load_latencies(default_path(SPEC), SPEC)
+    older = dataclasses.replace(found.figures["bus_write_read"], made="2026-01-02T10:00:00+00:00")
+    found.updated({"bus_write_read": older}, found.made).save(default_path(SPEC))
+    (after,) = devices.check_latencies(SPEC)
+    assert "the oldest of 2026-01-02" in after.detail
     assert not any(bus.servo(servo_id).get("torque_enable") for servo_id in SPEC.servo_ids)
     default_path(SPEC).write_text("robot: 3")
     (damaged,) = devices.check_latencies(SPEC)
@@ -99,7 +113,12 @@ def test_a_delay_on_the_bus_is_measured_kept_and_shown(
         (["--camera", "x", "--move"], "give --port, too"),
         (["--port", "nothing"], "no device nothing"),
         (["--port", "x", "--step", "1.0"], "give 0.02 to 0.2 rad"),
-        (["--port", "x", "--steps", "1"], "at least 2 --steps"),
+        (["--port", "x", "--step", "nan"], "--step nan: give 0.02 to 0.2 rad"),
+        (["--port", "x", "--steps", "1"], "--steps 1: give 2 to 100"),
+        (["--port", "x", "--steps", "101"], "--steps 101: give 2 to 100"),
+        (["--camera", "x", "--seconds", "nan"], "--seconds nan: give 1 to 600"),
+        (["--camera", "x", "--size", "640"], "like 640x480"),
+        (["--camera", "x", "--fps", "0"], "--fps 0: give 1 to 240"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line_and_keeps_nothing(
@@ -133,11 +152,12 @@ def test_a_signal_lets_the_hand_go(bus: EmulatedBus, number: signal.Signals) -> 
 
 
 def test_a_joint_that_does_not_move_is_told_and_torque_is_off(
-    bus: EmulatedBus, capsys: pytest.CaptureFixture[str]
+    bus: EmulatedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bus.faults.stuck_ids = {12}
+    out = tmp_path / "found.yaml"
     words = ["latency", "--port", str(bus.path), "--move", "FFJ12", "--steps", "2", "--reads", "20", "--step", "0.05"]
-    assert main(words) == 2
+    assert main([*words, "--out", str(out)]) == 2
     assert "FFJ12 went 0.000 rad instead of 0.05: it is blocked; free it" in capsys.readouterr().err
-    assert not default_path(SPEC).exists()
+    assert list(measured(out)) == ["bus_read", "bus_write_read"]  # what was measured before is kept
     assert not any(bus.servo(servo_id).get("torque_enable") for servo_id in SPEC.servo_ids)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vmail.commands.camera_options import add_size, wanted_size
+
 if TYPE_CHECKING:
     from vmail_core.robot import RobotSpec
     from vmail_hardware.bus import DynamixelBus
@@ -22,7 +24,14 @@ REPLY_TIMEOUT_MS = 100.0  # a late answer is to be measured, not missed
 AHEAD_MS = 5.0  # by which stamps may lie after the arrival before it is said
 RAMP_S, RELEASE_S = 0.5, 1.0
 LEAST_SHARE = 0.5  # of a step that a joint must go
-LEAST_STEP_RAD, LARGEST_STEP_RAD = 0.02, 0.2
+# Of the options: least, most, unit.
+BOUNDS = {
+    "step": (0.02, 0.2, " rad"),
+    "steps": (2, 100, ""),
+    "reads": (20, 100_000, ""),
+    "seconds": (1.0, 600.0, ""),
+    "fps": (1.0, 240.0, " pictures a second"),
+}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,6 +42,10 @@ def register(commands: Any) -> None:
     )
     measuring.add_argument("--port", metavar="DEVICE", help="serial port of the servos; no driver may have it")
     measuring.add_argument("--camera", metavar="SOURCE", help="/dev/video* or twin:///socket")
+    add_size(measuring)
+    measuring.add_argument(
+        "--fps", type=float, metavar="HZ", help="pictures a second to ask a device for [its default]"
+    )
     measuring.add_argument(
         "--move",
         nargs="?",
@@ -57,28 +70,42 @@ def run(arguments: argparse.Namespace) -> int:
     from vmail_hardware.calibration import find_calibration
     from vmail_hardware.cameras import open_camera
     from vmail_hardware.latency import Latencies, default_path, load_latencies
+    from vmail_hardware.latency.bus_timing import patiently
 
     _check(arguments)
     spec = load_robot(arguments.robot)
     path, made = arguments.out or default_path(spec), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    known = load_latencies(path, spec) if path.is_file() else Latencies(spec.name, made, {})
+    emulated = None if arguments.out else _emulated(arguments)
+    known = load_latencies(path, spec) if path.is_file() and not emulated else Latencies(spec.name, made, {})
     calibration = find_calibration(spec, arguments.calibration) if arguments.port else None
     if calibration is not None:
         spec = calibration.apply(spec)
-    with contextlib.ExitStack() as opened:
-        camera = bus = None
-        if arguments.camera:
-            camera = opened.enter_context(contextlib.closing(open_camera(arguments.camera)))
-        if arguments.port:
-            bus = opened.enter_context(_opened(arguments.port, spec))
-            if calibration is not None:
-                calibration.check(spec, bus.servos, bus.read().position)
-        figures = _measure(arguments, spec, bus, camera, made)
-    latencies = known.updated(figures, made)
-    latencies.save(path)
+    figures: dict[str, Figure] = {}
+    try:
+        with contextlib.ExitStack() as opened:
+            camera = bus = None
+            if arguments.camera:
+                width, height = wanted_size(arguments.size)
+                found = open_camera(arguments.camera, width=width, height=height, fps=arguments.fps)
+                camera = opened.enter_context(contextlib.closing(found))
+            if arguments.port:
+                bus = opened.enter_context(_opened(arguments.port, spec))
+                if calibration is not None:
+                    calibration.check(spec, bus.servos, patiently(bus.read).position)
+            for measured in _measure(arguments, spec, bus, camera, made):
+                figures |= measured
+    finally:  # what was measured is kept, whatever comes of the rest
+        latencies = known.updated(figures, made)
+        if figures and not emulated:
+            latencies.save(path)
     _show(latencies, spec)
-    noted = f"give it to the recorder as latencies:={path}" if arguments.out else "takes note it from now on"
-    print(f"{path}: latencies of robot {spec.name}; {noted}")
+    for name in known.figures.keys() - latencies.figures.keys():
+        print(f"{name} was of {known.figures[name].place}, and is forgotten")
+    if emulated:
+        print(f"{emulated} is no real one: nothing is kept as robot {spec.name}'s; --out FILE keeps it")
+    else:
+        noted = f"give it to the recorder as latencies:={path}" if arguments.out else "takes note it from now on"
+        print(f"{path}: latencies of robot {spec.name}; {noted}")
     return 0
 
 
@@ -87,36 +114,49 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("nothing to measure: give --port, --camera or both")
     if arguments.move is not None and not arguments.port:
         raise ValueError("--move moves a joint: give --port, too")
-    if not LEAST_STEP_RAD <= arguments.step <= LARGEST_STEP_RAD:
-        raise ValueError(f"--step {arguments.step:g}: give {LEAST_STEP_RAD:g} to {LARGEST_STEP_RAD:g} rad")
-    if arguments.steps < 2 or arguments.reads < 20 or arguments.seconds < 1.0:
-        raise ValueError("at least 2 --steps, 20 --reads and 1 of --seconds are needed")
+    wanted_size(arguments.size)
+    for name, (least, most, unit) in BOUNDS.items():
+        value = getattr(arguments, name)
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"--{name} {value:g}: give {least:g} to {most:g}{unit}")
+
+
+def _emulated(arguments: argparse.Namespace) -> str | None:
+    """The port or camera behind which is a program: its figures must not take the place of a real one's."""
+    from vmail_hardware.bus_checks import is_pseudo_terminal
+    from vmail_hardware.cameras.identity import is_device
+
+    if arguments.port and is_pseudo_terminal(arguments.port):
+        return str(arguments.port)
+    return str(arguments.camera) if arguments.camera and not is_device(arguments.camera) else None
 
 
 def _measure(
     arguments: argparse.Namespace, spec: RobotSpec, bus: DynamixelBus | None, camera: Camera | None, made: str
-) -> dict[str, Figure]:
+) -> Iterator[dict[str, Figure]]:
+    """The figures of one part after the other."""
+    from vmail_hardware.cameras.identity import camera_name
     from vmail_hardware.latency.bus_timing import time_bus
     from vmail_hardware.latency.camera_timing import CameraWatch, time_camera
 
-    figures: dict[str, Figure] = {}
     if bus is not None:
         print(f"{arguments.port}: {arguments.reads} reads, and as many with a write", flush=True)
-        figures |= time_bus(bus, made, arguments.reads)
+        yield time_bus(bus, made, arguments.reads)
     if camera is not None:
         print(f"{arguments.camera}: {arguments.seconds:g} s of pictures", flush=True)
         with CameraWatch(camera, arguments.camera) as watch:
             time.sleep(arguments.seconds)
-            figures |= time_camera(watch.seen(), arguments.camera, made)
+            found = time_camera(watch.seen(), camera_name(arguments.camera), made, watch.size)
+        yield found
     if bus is not None and arguments.move is not None:
-        figures |= _move(arguments, spec, bus, camera, made)
-    return figures
+        yield _move(arguments, spec, bus, camera, made)
 
 
 def _move(
     arguments: argparse.Namespace, spec: RobotSpec, bus: DynamixelBus, camera: Camera | None, made: str
 ) -> dict[str, Figure]:
     """Step a joint, and see when it and its pictures follow."""
+    from vmail_hardware.cameras.identity import camera_name
     from vmail_hardware.latency import LatencyError, figure
     from vmail_hardware.latency.camera_timing import CameraWatch
     from vmail_hardware.latency.picture_delay import picture_delay
@@ -142,7 +182,8 @@ def _move(
     found = {"action": figure(late, arguments.port, made)}
     if watch is not None:
         delay = picture_delay(steps, seen, arguments.camera, stepper.joint)
-        each = figure(delay.each, arguments.camera, made, len(steps) - len(delay.each))
+        lost = len(steps) - len(delay.each)
+        each = figure(delay.each, camera_name(arguments.camera), made, lost, watch.size)
         found["camera_motion"] = dataclasses.replace(each, p50_ms=round(1e3 * delay.together, 3))
     return found
 
@@ -197,12 +238,15 @@ def _show(latencies: Latencies, spec: RobotSpec) -> None:
     from vmail_hardware.latency import WHAT
 
     table = Table(title=f"latencies of {latencies.robot}, milliseconds")
-    for name in ("figure", "what", "p50", "p99", "of", "measured"):
-        table.add_column(name, justify="right" if name in ("p50", "p99", "of") else "left")
+    for name in ("figure", "what", "p50", "p99", "count", "measured"):
+        table.add_column(name, justify="right" if name in ("p50", "p99", "count") else "left")
     for name, found in latencies.figures.items():
         count = f"{found.count}" + (f" ({found.lost} lost)" if found.lost else "")
-        table.add_row(name, WHAT[name], f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}", count, found.made[:10])
+        late = f"{found.p99_ms:.1f}" + ("" if found.late_name == "p99" else f" ({found.late_name})")
+        table.add_row(name, WHAT[name], f"{found.p50_ms:.1f}", late, count, found.made[:10])
     Console().print(table)
+    for of in dict.fromkeys(found.place for found in latencies.figures.values()):
+        print(f"{of}: {', '.join(name for name, found in latencies.figures.items() if found.place == of)}")
     age = latencies.figures.get("camera_age")
     if age is not None and age.p50_ms < -AHEAD_MS:
         print(f"pictures arrive {-age.p50_ms:.0f} ms before their stamps: the clock that stamps them is ahead")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from vmail.doctor.findings import Finding, Level
 from vmail_core.robot import RobotSpec
@@ -15,7 +14,8 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import UDEV_RULE, check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusError, BusOpenError
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, FreezeDetector, open_camera
-from vmail_hardware.cameras.identity import default_calibration
+from vmail_hardware.cameras.calibration_file import read_calibration
+from vmail_hardware.cameras.identity import NO_NAME, default_calibration, has_lasting_name
 from vmail_hardware.control_table import servo_models
 from vmail_hardware.joint_state import ServoHealth
 from vmail_hardware.latency import LatencyError, find_latencies
@@ -162,19 +162,22 @@ def _watch(camera: Camera, source: str) -> Finding:
 def check_calibration(source: str) -> Iterator[Finding]:
     """Whether this user has calibrated the camera."""
     path = default_calibration(source)
+    if not has_lasting_name(source):
+        yield Finding(Level.NOTE, "camera calibration", NO_NAME, "name one to the camera node as camera_info_file")
+        return
     if not path.is_file():
         mend = f"vmail calibrate-camera --camera {source}, if pixels are to be angles"
         yield Finding(Level.NOTE, "camera calibration", "none", mend)
         return
     try:
-        raw = yaml.safe_load(path.read_text())
-        size, made = f"{raw['image_width']}x{raw['image_height']}", raw["vmail"]
-        detail = f"{path}: {size}, {made['rms_px']} px RMS over {made['views']} views, of {made['made'][:10]}"
-        yield Finding(Level.OK, "camera calibration", detail)
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        yield Finding(
-            Level.FAILURE, "camera calibration", f"{path} is damaged ({error})", "remove it, vmail calibrate-camera"
-        )
+        found = read_calibration(path)
+    except (OSError, ValueError) as error:
+        yield Finding(Level.FAILURE, "camera calibration", str(error), "remove it, vmail calibrate-camera")
+        return
+    made = found.vmail
+    told = f"{made.get('rms_px')} px RMS over {made.get('views')} views, of {str(made.get('made'))[:10]}"
+    detail = f"{path}: {found.width}x{found.height}, {told if made else 'not of vmail calibrate-camera'}"
+    yield Finding(Level.OK, "camera calibration", detail)
 
 
 def check_latencies(robot: RobotSpec) -> Iterator[Finding]:
@@ -190,7 +193,7 @@ def check_latencies(robot: RobotSpec) -> Iterator[Finding]:
         )
         return
     told = ", ".join(f"{name} {one.p50_ms:.1f} / {one.p99_ms:.1f}" for name, one in found.figures.items())
-    detail = f"{told} ms (median / 99 of 100), of {found.made[:10]}"
+    detail = f"{told} ms (median / 99 of 100, or the largest of fewer), the oldest of {found.oldest()[:10]}"
     bus = found.figures.get("bus_read")
     if bus is not None and bus.p99_ms > LATE_READ_MS:
         mend = "check return delays and the adapter's latency timer, then vmail latency again"

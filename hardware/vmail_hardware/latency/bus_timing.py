@@ -26,7 +26,7 @@ def time_bus(bus: DynamixelBus, made: str, count: int) -> dict[str, Figure]:
     Raises:
         LatencyError: torque is on, or answers are lost again and again.
     """
-    found = [_patiently(bus.read_health) for _ in bus.spec.servo_ids]
+    found = [patiently(bus.read_health) for _ in bus.spec.servo_ids]
     on = [health.servo_id for health in found if health.torque_enabled]
     if on:
         raise LatencyError(
@@ -34,7 +34,7 @@ def time_bus(bus: DynamixelBus, made: str, count: int) -> dict[str, Figure]:
             "drives the hand, or switch the servos' power off and on, if nothing rests on them"
         )
     _time(bus.read, WARM_UP, bus)
-    here = _patiently(bus.read).position
+    here = patiently(bus.read).position
 
     def write_read() -> None:
         bus.write_goals(here)
@@ -44,8 +44,8 @@ def time_bus(bus: DynamixelBus, made: str, count: int) -> dict[str, Figure]:
     return {name: figure(seconds, bus.port, made, count - len(seconds)) for name, seconds in times.items()}
 
 
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """The answer, asked for again if it got lost."""
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer, asked for again if it got lost. Raises BusReadError when it was lost ATTEMPTS times."""
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(BusReadError):
             return ask()

@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 
-from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError
+from vmail_hardware.cameras import Camera, CameraTimeoutError
 from vmail_hardware.latency.figures import Figure, LatencyError, figure
 
 READ_S, FIRST_S = 0.2, 10.0
@@ -39,8 +39,9 @@ class CameraWatch:
         """Of an open camera; `source` is for messages."""
         self._camera, self._source, self._keep = camera, source, keep_pictures
         self._seen: list[Seen] = []
+        self._size = ""
         self._stop, self._first = threading.Event(), threading.Event()
-        self._error: CameraError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="camera-watch", daemon=True)
 
     def __enter__(self) -> CameraWatch:
@@ -57,10 +58,15 @@ class CameraWatch:
         self._end()
 
     def seen(self) -> list[Seen]:
-        """Every picture so far. Raises CameraError when the camera went away."""
+        """Every picture so far. Raises what ended the thread, as CameraError when the camera went away."""
         if self._error is not None:
             raise self._error
         return list(self._seen)
+
+    @property
+    def size(self) -> str:
+        """Of the newest picture, like "640x480"; empty before the first one."""
+        return self._size
 
     def _end(self) -> None:
         self._stop.set()
@@ -70,25 +76,32 @@ class CameraWatch:
         while not self._stop.is_set():
             try:
                 frame = self._camera.read(READ_S)
+                arrived = time.time()
+                self._seen.append(Seen(frame.stamp_ns * 1e-9, arrived, _small(frame.image) if self._keep else None))
+                self._size = f"{frame.image.shape[1]}x{frame.image.shape[0]}"
             except CameraTimeoutError:
                 continue
-            except CameraError as error:
+            except Exception as error:  # of whatever kind: a thread that ends without a word looks like a slow camera
                 self._error = error
                 break
-            arrived = time.time()
-            self._seen.append(Seen(frame.stamp_ns * 1e-9, arrived, _small(frame.image) if self._keep else None))
             self._first.set()
         self._first.set()
 
 
-def time_camera(seen: list[Seen], source: str, made: str) -> dict[str, Figure]:
+def time_camera(seen: list[Seen], camera: str, made: str, size: str = "") -> dict[str, Figure]:
     """Age at arrival, period and jitter.
+
+    Args:
+        seen: its pictures.
+        camera: its name.
+        made: day and time.
+        size: of its pictures, like "640x480".
 
     Raises:
         LatencyError: too few pictures came.
     """
     if len(seen) < LEAST_PICTURES:
-        raise LatencyError(f"{source} gave {len(seen)} pictures, {LEAST_PICTURES} are needed: give --seconds more")
+        raise LatencyError(f"{camera} gave {len(seen)} pictures, {LEAST_PICTURES} are needed: give --seconds more")
     stamps = np.array([picture.stamp for picture in seen])
     ages, periods = np.array([picture.arrived for picture in seen]) - stamps, np.diff(stamps)
     found = {
@@ -96,7 +109,7 @@ def time_camera(seen: list[Seen], source: str, made: str) -> dict[str, Figure]:
         "camera_period": periods,
         "camera_jitter": np.abs(periods - np.median(periods)),
     }
-    return {name: figure(seconds, source, made) for name, seconds in found.items()}
+    return {name: figure(seconds, camera, made, size=size) for name, seconds in found.items()}
 
 
 def _small(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusReadError
 from vmail_hardware.control_table import RAD_PER_TICK
 from vmail_hardware.guard import Command, Guard, Reason
+from vmail_hardware.latency.bus_timing import patiently
 from vmail_hardware.latency.figures import LatencyError
 
 REST_S, WATCH_S = 0.6, 0.9  # before a step, and from its command on
@@ -21,6 +22,7 @@ HEALTH_EVERY = 10  # reads between looks at one servo
 SILENT_S = 0.5
 LATE_READ, LATE_READ_S = 2.0, 0.005  # a read is late that takes so many medians and seconds more
 LIMIT_ROOM_RAD = 0.02  # that stays between a step's end and the joint's limit
+MOST_OUTSIDE_RAD = 0.02  # by which a joint may hang outside its limits: the guard takes it back inside with torque
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +70,13 @@ class Stepper:
             way_rad: length of a step.
 
         Raises:
-            LatencyError: no such joint, or no room.
+            LatencyError: no such joint, no room, or any joint stands outside its limits, into which the guard would
+                move it unannounced.
         """
         self._bus, self._spec, self._guard = bus, spec, Guard(spec)
-        self._home = bus.read().position
+        stands = patiently(bus.read).position
+        self._refuse_outside(stands)
+        self._home = np.clip(stands, spec.lower, spec.upper)  # where the guard lets it be
         room = np.minimum(spec.upper - self._home, self._home - spec.lower)
         if joint is not None and joint not in spec.joint_names:
             raise LatencyError(f"no joint {joint!r}; robot {spec.name} has {', '.join(spec.joint_names)}")
@@ -87,6 +92,16 @@ class Stepper:
         self._away = self._home.copy()
         self._away[self._index] += way
         self._random = np.random.default_rng()
+
+    def _refuse_outside(self, stands: np.ndarray) -> None:
+        spec = self._spec
+        outside = np.maximum(spec.lower - stands, stands - spec.upper)
+        worst = int(np.argmax(outside))
+        if outside[worst] > MOST_OUTSIDE_RAD:
+            raise LatencyError(
+                f"{spec.joint_names[worst]} stands at {stands[worst]:.2f} rad, outside its limits "
+                f"({spec.lower[worst]:.2f} to {spec.upper[worst]:.2f} rad): move it inside by hand"
+            )
 
     def steps(self, count: int) -> Iterator[Step]:
         """Go and come back, `count` steps in all.

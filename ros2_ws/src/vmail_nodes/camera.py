@@ -16,7 +16,7 @@ from pathlib import Path
 from sensor_msgs.msg import CameraInfo, Image
 
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, Frame, FreezeDetector, open_camera
-from vmail_hardware.cameras.identity import calibration_file
+from vmail_hardware.cameras.identity import AUTO, NO_NAME, calibration_file, has_lasting_name
 from vmail_nodes import diagnostics
 from vmail_nodes.camera_info import load_camera_info
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
@@ -69,6 +69,8 @@ class CameraNode(ManagedNode):
         self._calibration = calibration_file(self._source, choice)
         self._info = load_camera_info(self._calibration)
         uncalibrated = f"not calibrated (camera_info_file={choice})"
+        if choice == AUTO and not has_lasting_name(self._source):
+            uncalibrated += f": {NO_NAME}; name a calibration as camera_info_file"
         self.get_logger().info(f"calibrated by {self._calibration}" if self._calibration else uncalibrated)
 
     def activate(self) -> None:

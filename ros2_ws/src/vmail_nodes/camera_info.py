@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from sensor_msgs.msg import CameraInfo
+
+from vmail_hardware.cameras.calibration_file import read_calibration
 
 
 def load_camera_info(path: Path | None) -> CameraInfo:
@@ -16,24 +17,13 @@ def load_camera_info(path: Path | None) -> CameraInfo:
     """
     if path is None:
         return CameraInfo()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no camera calibration at {path}; `vmail calibrate-camera` makes one, camera_info_file:=none does without"
-        )
-    try:
-        raw = yaml.safe_load(path.read_text())
-        return CameraInfo(
-            width=int(raw["image_width"]),
-            height=int(raw["image_height"]),
-            distortion_model=str(raw["distortion_model"]),
-            d=_numbers(raw, "distortion_coefficients"),
-            k=_numbers(raw, "camera_matrix"),
-            r=_numbers(raw, "rectification_matrix"),
-            p=_numbers(raw, "projection_matrix"),
-        )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f"{path} is no camera calibration as camera_calibration writes it: {error!r}") from error
-
-
-def _numbers(raw: dict, key: str) -> list[float]:
-    return [float(value) for value in raw[key]["data"]]
+    found = read_calibration(path)
+    return CameraInfo(
+        width=found.width,
+        height=found.height,
+        distortion_model=found.model,
+        d=found.distortion,
+        k=found.matrix,
+        r=found.rectification,
+        p=found.projection,
+    )
