@@ -1,35 +1,29 @@
-"""Single keys from the terminal, without a display: it works over SSH."""
+"""The Enter key, without a display: it works over SSH, and without a terminal nobody presses it."""
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-import termios
-import tty
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vmail_nodes.take_keys import Keys, open_keys
+
 
 @contextmanager
-def single_keys() -> Iterator[None]:
-    """Keys come at once and are not shown; Ctrl-C still interrupts."""
-    saved = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
+def single_keys() -> Iterator[Keys | None]:
+    """Keys come at once and are not shown; Ctrl-C still interrupts. None without a terminal to read from."""
+    keys = open_keys()
     try:
-        yield
+        yield keys
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+        if keys is not None:
+            keys.close()
 
 
-def forget_keys() -> None:
-    """An Enter that was pressed twice is not meant for the next step."""
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-def enter_pressed(wait_s: float = 0.0) -> bool:
+def enter_pressed(keys: Keys | None, wait_s: float = 0.0) -> bool:
     """Whether Enter is pressed within so many seconds, or the terminal is gone."""
-    if not select.select([sys.stdin], [], [], wait_s)[0]:
+    if keys is None:
+        time.sleep(wait_s)
         return False
-    keys = os.read(sys.stdin.fileno(), 64)
-    return not keys or b"\n" in keys or b"\r" in keys
+    pressed = keys.read(wait_s)
+    return pressed is not None and (not pressed or b"\n" in pressed or b"\r" in pressed)

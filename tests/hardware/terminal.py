@@ -21,7 +21,8 @@ class Terminal:
         self.process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
         os.close(terminal)
         self.printed = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         try:
@@ -41,5 +42,6 @@ class Terminal:
 
     def end(self) -> int:
         code = self.process.wait(TIMEOUT_S)
-        time.sleep(0.1)  # the last line is on its way
+        self._reader.join(TIMEOUT_S)  # the last line is on its way
+        assert not self._reader.is_alive()
         return code

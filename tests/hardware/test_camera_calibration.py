@@ -17,7 +17,7 @@ from board_views import BOARD, DISTORTION, HEIGHT, MATRIX, WIDTH, take_picture
 from vmail_hardware.cameras.board import Board, BoardError, Sighting, chessboard_size, parse_board
 from vmail_hardware.cameras.board_print import board_svg
 from vmail_hardware.cameras.calibration_picture import calibration_picture
-from vmail_hardware.cameras.identity import calibration_file, camera_name, default_calibration
+from vmail_hardware.cameras.identity import calibration_file, camera_name, default_calibration, has_lasting_name
 from vmail_hardware.cameras.intrinsics import CameraCalibrationError, Intrinsics, calibrate_camera
 from vmail_hardware.cameras.views import Verdict, Views, edge_width, measure
 
@@ -119,6 +119,24 @@ def test_only_sharp_still_and_new_views_are_kept(rng: np.random.Generator) -> No
     assert len(views.kept) == 2 and views.verdicts[Verdict.MOVING] == 3
 
 
+def test_a_board_that_a_rolling_shutter_shears_is_no_view(rng: np.random.Generator) -> None:
+    """Rows are read one after the other over a whole picture's time: the corners lean, and a fit would not notice."""
+    picture = take_picture(FACING, rng)
+    sighting = BOARD.find(picture)
+    assert sighting is not None
+
+    def seen(speed_px: float, number: int) -> Sighting:
+        shift = speed_px * (number + sighting.in_picture[:, 1] / HEIGHT)
+        points = sighting.in_picture + np.stack([shift, np.zeros_like(shift)], axis=1).astype(np.float32)
+        return dataclasses.replace(sighting, in_picture=points)
+
+    sweeping, held = Views(WIDTH, HEIGHT), Views(WIDTH, HEIGHT)
+    assert {sweeping.offer(seen(4.0, number), picture) for number in range(8)} == {Verdict.MOVING}
+    assert [held.offer(seen(0.5, number), picture) for number in range(2)] == [Verdict.MOVING, Verdict.TAKEN]
+    with pytest.raises(CameraCalibrationError, match="no view of the chessboard .* because: the board moves: hold it"):
+        calibrate_camera(sweeping, BOARD, "known")
+
+
 def test_blur_is_measured_whatever_the_size_of_the_squares(rng: np.random.Generator) -> None:
     widths = []
     for far in (0.45, 0.9):
@@ -203,8 +221,9 @@ def test_a_printed_board_is_found_and_has_its_size(board: Board) -> None:
         assert 0 <= x0 < x1 <= page.shape[1] and 0 <= y0 < y1 <= page.shape[0]
         assert page[y0:y1, x0:x1].min() == 255  # no cell is drawn twice
         page[y0:y1, x0:x1] = 0
-    sighting = board.find(page)
-    assert sighting is not None and len(sighting.ids) == board.columns * board.rows
+    for around in (255, 0):  # the page lies before something bright, or dark
+        sighting = board.find(np.pad(page, 200, constant_values=around))
+        assert sighting is not None and len(sighting.ids) == board.columns * board.rows
     spacing = np.linalg.norm(sighting.in_picture[1] - sighting.in_picture[0]) * pixel_mm
     assert spacing == pytest.approx(1e3 * board.square_m, abs=2.0 * pixel_mm)
 
@@ -216,7 +235,7 @@ def test_a_board_fits_on_the_smallest_paper() -> None:
 
     assert paper(9, 6, 0.024) == ("297mm", "210mm")
     assert paper(9, 6, 0.030) == ("420mm", "297mm")
-    assert paper(9, 6, 0.1) == ("1010mm", "730mm")
+    assert paper(9, 6, 0.1) == ("1100mm", "800mm")
 
 
 @pytest.mark.parametrize(
@@ -252,28 +271,54 @@ def test_a_part_of_a_charuco_board_is_enough(rng: np.random.Generator) -> None:
 
 
 def test_a_camera_keeps_its_name_wherever_it_is_plugged_in(tmp_path: Path) -> None:
-    (tmp_path / "video2").write_text("")
-    (tmp_path / "video3").write_text("")
-    for folder, name, target in (
-        ("by-id", "usb-Maker_Cam: 1_A7-video-index0", "video2"),
-        ("by-path", "pci-usb-0:2", "video2"),
-        ("by-path", "pci-usb-0:3", "video3"),
-    ):
-        (tmp_path / "v4l" / folder).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "v4l" / folder / name).symlink_to(tmp_path / target)
-    assert camera_name("2", tmp_path) == "usb-Maker_Cam__1_A7-video-index0"
-    assert camera_name("3", tmp_path) == "pci-usb-0_3"
-    assert camera_name("4", tmp_path) == "video4"
+    devices, sysfs = tmp_path / "dev", tmp_path / "sys"
+    plug(tmp_path, 2, "usb-Maker_Cam: 1_A7-video-index0", "A7")
+    plug(tmp_path, 3, "usb-Other_Cam-video-index0", None)
+    plug(tmp_path, 4, None, "B1", by_path=False)
+    assert camera_name("2", devices, sysfs) == "usb-Maker_Cam__1_A7-video-index0"
+    assert camera_name("3", devices, sysfs) == "pci-usb-0_3"  # an equal camera would have its name by-id, too
+    assert camera_name("4", devices, sysfs) == "video4"
+    assert [has_lasting_name(source, devices, sysfs) for source in "234"] == [True, True, False]
+    assert has_lasting_name("twin:///run/a.sock") and has_lasting_name("a.mp4")
     assert camera_name("twin:///run/a/frames.sock") == camera_name("twin:///tmp/b.sock") == "twin"
     assert camera_name(str(tmp_path / "a.mp4")) != camera_name(str(tmp_path / "deep" / "a.mp4"))
 
 
+def test_cameras_that_share_a_serial_number_go_by_their_sockets(tmp_path: Path) -> None:
+    devices, sysfs = tmp_path / "dev", tmp_path / "sys"
+    plug(tmp_path, 0, "usb-Maker_Cam_SN0001-video-index0", "SN0001")
+    plug(tmp_path, 2, None, "SN0001")  # udev gives the one name to one of them
+    assert [camera_name(source, devices, sysfs) for source in "02"] == ["pci-usb-0_0", "pci-usb-0_2"]
+
+
+def plug(folder: Path, number: int, by_id: str | None, serial: str | None, by_path: bool = True) -> None:
+    """A camera's files as kernel and udev make them: it has two video devices, of which the first gives pictures."""
+    usb = folder / "sys" / "devices" / f"1-{number}"
+    (usb / "interface").mkdir(parents=True)
+    for name, value in (("idVendor", "046d"), ("idProduct", "0825"), ("serial", serial)):
+        if value is not None:
+            (usb / name).write_text(f"{value}\n")
+    for device in (f"video{number}", f"video{number}1"):
+        (folder / "sys" / "class" / "video4linux" / device).mkdir(parents=True)
+        (folder / "sys" / "class" / "video4linux" / device / "device").symlink_to(usb / "interface")
+    video = folder / "dev" / f"video{number}"
+    video.parent.mkdir(exist_ok=True)
+    video.write_text("")
+    for kind, link in (("by-id", by_id), ("by-path", f"pci-usb-0:{number}" if by_path else None)):
+        if link is not None:
+            (folder / "dev" / "v4l" / kind).mkdir(parents=True, exist_ok=True)
+            (folder / "dev" / "v4l" / kind / link).symlink_to(video)
+
+
 def test_a_node_takes_this_users_calibration_a_file_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert calibration_file("/dev/video9", "auto") is None
-    kept = default_calibration("/dev/video9")
+    source = str(tmp_path / "views.mp4")
+    assert calibration_file(source, "auto") is None
+    kept = default_calibration(source)
     kept.parent.mkdir(parents=True)
     kept.write_text("")
-    assert calibration_file("/dev/video9", "auto") == kept and kept.is_relative_to(tmp_path)
-    assert calibration_file("/dev/video9", "none") is None and calibration_file("/dev/video9", "") is None
-    assert calibration_file("/dev/video9", "other.yaml") == Path("other.yaml")
+    assert calibration_file(source, "auto") == kept and kept.is_relative_to(tmp_path)
+    assert calibration_file(source, "none") is None and calibration_file(source, "") is None
+    assert calibration_file(source, "other.yaml") == Path("other.yaml")
+    default_calibration("/dev/video9").write_text("")  # what is /dev/video9 tomorrow?
+    assert calibration_file("/dev/video9", "auto") is None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmail.terminal_keys import enter_pressed, forget_keys, single_keys
+from vmail.terminal_keys import enter_pressed, single_keys
+from vmail_nodes.take_keys import Keys, terminal_is_ours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,16 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
     from vmail_hardware.bus import DynamixelBus
     from vmail_hardware.calibration import CalibrationError, Sweep, calibrate, default_path
 
-    if not sys.stdin.isatty():
-        raise OSError("calibration asks for keys: start it in a terminal")
+    if not terminal_is_ours():
+        raise OSError("calibration asks for keys: start it in a terminal, and not in its background")
     spec = load_robot(arguments.robot)
     home = spec.rest if arguments.home == "rest" else np.zeros(spec.action_size)
     sweep = Sweep(spec)
-    with DynamixelBus(arguments.port, spec) as bus, single_keys():
+    with DynamixelBus(arguments.port, spec) as bus, single_keys() as keys:
         bus.set_torque(False)
-        _watch(bus, spec, sweep, SWEEP_TEXT)
+        assert keys is not None  # the terminal is ours
+        _watch(bus, spec, sweep, keys, SWEEP_TEXT)
         while True:
-            _watch(bus, spec, sweep, HOME_TEXT.format(arguments.home))
+            _watch(bus, spec, sweep, keys, HOME_TEXT.format(arguments.home))
             try:
                 made = calibrate(spec, sweep, _home_reads(bus, spec, sweep), home, bus.servos)
                 made.apply(spec)  # as the driver will
@@ -84,13 +85,13 @@ def _home_reads(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep) -> list[np.nda
     return reads
 
 
-def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
+def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, keys: Keys, text: str) -> None:
     """Show the joints, and follow them, until Enter."""
     from rich.live import Live
 
     from vmail_hardware.bus_errors import BusReadError
 
-    forget_keys()
+    keys.forget()
     shown, trouble = 0.0, ""
     with Live(auto_refresh=False) as live:
         while True:
@@ -102,7 +103,7 @@ def _watch(bus: DynamixelBus, spec: RobotSpec, sweep: Sweep, text: str) -> None:
             if time.monotonic() - shown > REFRESH_S:
                 shown = time.monotonic()
                 live.update(_table(spec, sweep, text, trouble), refresh=True)
-            if enter_pressed(0.005):
+            if enter_pressed(keys, 0.005):
                 return
 
 

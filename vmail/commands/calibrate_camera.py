@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vmail.commands.camera_options import add_size, wanted_size
 from vmail.terminal_keys import enter_pressed, single_keys
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from vmail_hardware.cameras.intrinsics import Intrinsics
     from vmail_hardware.cameras.views import Views
 
-FIRST_S, PATIENCE_S = 5.0, 2.0  # for the first picture, and for a later one
+FIRST_S, PATIENCE_S = 5.0, 2.0  # for the first picture, and for a later one until it is said that none comes
+SILENT_S = 30.0  # after which a camera that gives no pictures counts as lost
 SECOND_LOOK_S = 1.0  # between looks for a board of another size, while none is found
 NOTHING_SEEN = "no board in the picture"
 
@@ -37,7 +39,7 @@ def register(commands: Any) -> None:
         "--square", type=float, default=0.024, metavar="M", help="side of a square in metres [0.024]"
     )
     calibrating.add_argument("--charuco", action="store_true", help="the board has markers; a part of it is enough")
-    calibrating.add_argument("--size", metavar="WxH", help="size of pictures to ask a device for [its default]")
+    add_size(calibrating)
     calibrating.add_argument(
         "--radial", type=int, choices=(2, 3), default=2, help="radial coefficients; 3 for a wide-angle lens [2]"
     )
@@ -45,6 +47,7 @@ def register(commands: Any) -> None:
         "--most-rms", type=float, default=1.0, metavar="PX", help="largest error that is accepted [1.0]"
     )
     calibrating.add_argument("--out", type=Path, metavar="FILE", help="where it is kept [this user's, by camera]")
+    calibrating.add_argument("--overwrite", action="store_true", help="let --print-board replace a file")
     calibrating.set_defaults(run=run)
 
 
@@ -52,16 +55,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a board; or gather views, calibrate, save."""
     from vmail_hardware.cameras import open_camera
     from vmail_hardware.cameras.board import parse_board
-    from vmail_hardware.cameras.identity import camera_name, default_calibration
+    from vmail_hardware.cameras.identity import NO_NAME, camera_name, default_calibration, has_lasting_name
     from vmail_hardware.cameras.intrinsics import calibrate_camera
 
     board = parse_board(arguments.board, arguments.square, arguments.charuco)
     if arguments.print_board:
-        return _print_board(board, arguments.print_board)
+        return _print_board(board, arguments.print_board, arguments.overwrite)
     if arguments.out and arguments.out.suffix not in (".yaml", ".yml"):
         raise ValueError(f"--out {arguments.out}: give a name that ends in .yaml; a picture is written beside it")
+    if not 0.0 < arguments.most_rms < math.inf:
+        raise ValueError(f"--most-rms {arguments.most_rms:g}: give pixels, like 1.0")
     source = arguments.camera
-    width, height = _wanted_size(arguments.size)
+    if not arguments.out and not has_lasting_name(source):
+        raise ValueError(f"{source}: {NO_NAME}: say with --out FILE.yaml where its calibration is kept")
+    width, height = wanted_size(arguments.size)
     with contextlib.closing(open_camera(source, width=width, height=height, every_picture=True)) as camera:
         views = _gather(camera, board, source)
     made = calibrate_camera(views, board, camera_name(source), arguments.most_rms, arguments.radial)
@@ -74,55 +81,56 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_board(board: Board, path: Path) -> int:
+def _print_board(board: Board, path: Path, overwrite: bool) -> int:
     from vmail_hardware.cameras.board_print import board_svg
     from vmail_hardware.user_files import replace_file
 
     if path.suffix != ".svg":
         raise ValueError(f"--print-board {path}: give a name that ends in .svg; browsers print it at its true size")
+    if path.exists() and not overwrite:
+        raise ValueError(f"--print-board {path}: it is there already; --overwrite replaces it")
     replace_file(path, board_svg(board).encode())
     print(f"{path}: {board}. Print it at 100 %, measure its line of 100 mm, and glue it onto something flat and stiff")
     return 0
-
-
-def _wanted_size(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ValueError(f"--size {text}: give width and height in pixels, like 640x480")
-    return int(width), int(height)
 
 
 def _gather(camera: Camera, board: Board, source: str) -> Views:
     """Watch the camera until there are enough views, Enter is pressed, or a video file ends."""
     from rich.live import Live
 
-    from vmail_hardware.cameras import CameraLostError
-    from vmail_hardware.cameras.views import Verdict, Views
+    from vmail_hardware.cameras import CameraLostError, CameraTimeoutError
+    from vmail_hardware.cameras.intrinsics import LEAST_VIEWS
+    from vmail_hardware.cameras.views import Views
 
     grey = _grey(camera, FIRST_S)
     views, search = Views(grey.shape[1], grey.shape[0]), _Search(board)
-    keys = single_keys() if sys.stdin.isatty() else contextlib.nullcontext()
-    with keys, Live(auto_refresh=False) as live:
+    heard, said, lost = time.monotonic(), search.look(grey, views), ""
+    with single_keys() as keys, Live(auto_refresh=False) as live:
         while True:
-            said = search.look(grey, views)
             live.update(_display(views, board, said), refresh=True)
-            if views.are_enough or (sys.stdin.isatty() and enter_pressed()):
+            if views.are_enough or enter_pressed(keys):
                 break
             try:
                 grey = _grey(camera, PATIENCE_S)
-            except CameraLostError:
-                if not Path(source).is_file():
+                heard, said = time.monotonic(), search.look(grey, views)
+            except (CameraLostError, CameraTimeoutError) as error:
+                said = str(error)  # a hiccup costs no views
+                views.lose()
+                if isinstance(error, CameraTimeoutError) and time.monotonic() - heard < SILENT_S:
+                    continue
+                if Path(source).is_file():
+                    break  # a film is at its end
+                if len(views.kept) < LEAST_VIEWS:
                     raise
-                break  # a film is at its end
+                lost = said
+                break
+    if lost:
+        print(f"{lost}. The {len(views.kept)} views until then are calibrated with")
     if not any(views.verdicts.values()):
         raise ValueError(
             f"{source}: {search.other or 'no board was seen in any picture'}; give its inner corners as --board, "
             "show all of it with some white around, in even light"
         )
-    if not views.kept and views.verdicts[Verdict.BLURRED]:
-        raise ValueError(f"{source}: the board was never sharp; hold it still, give more light, set the focus")
     return views
 
 
@@ -181,13 +189,18 @@ def _display(views: Views, board: Board, said: str) -> Any:
 
 
 def _save(made: Intrinsics, views: Views, path: Path) -> Path:
-    """Write the calibration, and before it the picture that shows it."""
+    """Write the calibration, and then the picture that shows it; older ones are kept beside them."""
     from vmail_hardware.cameras.calibration_picture import calibration_picture
-    from vmail_hardware.user_files import replace_file
+    from vmail_hardware.user_files import keep_file
 
     assert views.example is not None  # as soon as there are views
-    replace_file(path.with_suffix(".png"), calibration_picture(made, *views.example))
-    return made.save(path)
+    made.save(path)
+    keep_file(_picture(path), calibration_picture(made, *views.example), made.made)
+    return path
+
+
+def _picture(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.calibration.png")
 
 
 def _report(made: Intrinsics, path: Path) -> None:
@@ -207,4 +220,4 @@ def _report(made: Intrinsics, path: Path) -> None:
     names, values = ("fx", "fy", "cx", "cy"), made.matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
     print(", ".join(f"{n} {v:.1f} ± {d:.1f} px" for n, v, d in zip(names, values, made.deviation, strict=True)))
     print("k1 {:.4f}, k2 {:.4f}, p1 {:.5f}, p2 {:.5f}, k3 {:.4f}".format(*made.distortion))
-    print(f"{path.with_suffix('.png')}: rows of corners lie on straight lines on its right half, if all is well")
+    print(f"{_picture(path)}: rows of corners lie on straight lines on its right half, if all is well")

@@ -8,6 +8,8 @@ from vmail_hardware.cameras.board import Board
 
 PAPERS_MM = {"A4": (297.0, 210.0), "A3": (420.0, 297.0), "A2": (594.0, 420.0)}
 EDGE_MM = 5.0  # that printers leave white
+BELOW_MM = 25.0  # for the ruler
+QUIET = 0.5  # white around the board at least, in squares: before a dark background its outer squares have no edge
 RULER_MM = 100
 
 
@@ -19,10 +21,12 @@ def board_svg(board: Board) -> str:
     cells = board.bitmap()
     cell = 1e3 * board.square_m / board.modules
     wide, high = cells.shape[1] * cell, cells.shape[0] * cell
-    least = (max(wide, RULER_MM) + 2.0 * EDGE_MM, high + 6.0 * EDGE_MM)
+    quiet = 1e3 * QUIET * board.square_m
+    above, under = max(EDGE_MM, quiet), max(BELOW_MM, quiet)
+    least = (max(wide + 2.0 * above, RULER_MM + 2.0 * EDGE_MM), high + above + under)
     fitting = [(name, size) for name, size in PAPERS_MM.items() if least[0] <= size[0] and least[1] <= size[1]]
     paper, (width, height) = fitting[0] if fitting else ("its own size", least)
-    left, top = (width - wide) / 2.0, (height - 4.0 * EDGE_MM - high) / 2.0 + EDGE_MM
+    left, top = (width - wide) / 2.0, above + (height - least[1]) / 2.0
     below, start = top + high + 1.5 * EDGE_MM, (width - RULER_MM) / 2.0
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',

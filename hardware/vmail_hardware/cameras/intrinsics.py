@@ -141,6 +141,10 @@ def calibrate_camera(
 
 
 def _refuse_few(views: Views, board: Board) -> None:
+    if not views.kept and any(views.verdicts.values()):
+        raise CameraCalibrationError(
+            f"no view of the {board} could be kept, in most pictures because: {views.complaint()}; calibrate again"
+        )
     if len(views.kept) < LEAST_VIEWS:
         raise CameraCalibrationError(
             f"{len(views.kept)} views of the {board} that are sharp and differ, {LEAST_VIEWS} are needed: calibrate "

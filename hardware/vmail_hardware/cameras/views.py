@@ -17,7 +17,10 @@ ENOUGH_TILT_RAD = np.deg2rad(30.0)  # from one side to the other, about either a
 ENOUGH_SIZES = 1.3  # largest view by the smallest
 # How far two views lie apart at least, in one of these: place (share of the picture), size (logarithm), tilt.
 APART_PLACE, APART_SIZE, APART_TILT_RAD = 0.1, 0.15, np.deg2rad(10.0)
-STILL = 0.01  # share of the picture's width by which corners may have moved since the picture before
+# Share of the picture's width by which corners may have moved since the picture before: 1 px of 640. While the rows of
+# a rolling shutter are read, one after the other, a board that moves by that much is sheared by no more, and a fit
+# takes shear for a lens. At 30 Hz and half a metre it is 3 cm/s, which a hand that means to be still stays below.
+STILL = 0.0015
 SHARP_PX, SHARP_SHARE = 4.0, 0.006  # width of an edge, in pixels or as a share of the picture's width
 
 
@@ -130,6 +133,10 @@ class Views:
         if progress["near and far"] < 1.0:
             return "show the board from nearer and from farther away"
         return "show the board in other places and at other angles"
+
+    def complaint(self) -> str:
+        """What was wrong with most pictures of the board in which something was."""
+        return max((verdict for verdict in Verdict if verdict is not Verdict.TAKEN), key=lambda one: self.verdicts[one])
 
     def _keep(self, view: View, grey: np.ndarray) -> None:
         self.kept.append(view)

@@ -39,12 +39,19 @@ class Keys:
     def poll(self) -> list[str]:
         """Commands since the last call: NEXT, DISCARD, STOP, HANDOVER. Other keys mean nothing."""
         pressed = []
-        while self._saved is not None and select.select([self._descriptor], [], [], 0)[0]:
-            key = os.read(self._descriptor, 16)
-            if not key:
-                break  # the terminal has gone
+        while key := self.read():  # none, or the terminal has gone
             pressed += _commands(key)
         return pressed
+
+    def read(self, wait_s: float = 0.0) -> bytes | None:
+        """What was typed, waiting so many seconds for it: None for nothing, empty when the terminal has gone."""
+        if self._saved is None or not select.select([self._descriptor], [], [], wait_s)[0]:
+            return None
+        return os.read(self._descriptor, 16)
+
+    def forget(self) -> None:
+        """An Enter that was pressed twice is not meant for the next step."""
+        termios.tcflush(self._descriptor, termios.TCIFLUSH)
 
     def close(self) -> None:
         """Give the terminal back as it was."""
