@@ -153,13 +153,23 @@ def test_trouble_is_one_line_and_writes_nothing(
         (["--camera", "x", "--size", "640"], "like 640x480"),
         (["--camera", "x", "--out", "calibration.txt"], "ends in .yaml"),
         (["--camera", "x.mp4", "--most-rms", "nan"], "--most-rms nan: give pixels, like 1.0"),
-        (["--camera", "/dev/video99"], "nothing tells this camera from another"),
+        (["--camera", "/dev/video99"], "no camera /dev/video99"),
         (["--print-board", "board.gif"], "ends in .svg"),
     ],
 )
 def test_wrong_words_are_answered_at_once(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate-camera", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_device_without_a_name_that_lasts_needs_a_place_for_its_calibration(
+    pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = Hiccups(pictures[:3], set(), CameraLostError("its cable is out"))
+    monkeypatch.setattr("vmail_hardware.cameras.open_camera", lambda *_, **__: camera)
+    assert main(["calibrate-camera", "--camera", "/dev/video99"]) == 2
+    assert "/dev/video99: nothing tells this camera from another" in capsys.readouterr().err
+    assert written(tmp_path) == []
 
 
 def test_a_board_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
 from ros_harness import NodeProcess, Ros
 from sensor_msgs.msg import CameraInfo, Image
 
 from vmail_hardware.cameras import FrameServer
+from vmail_hardware.cameras.identity import default_calibration
+from vmail_nodes.camera import CameraNode
 from vmail_nodes.camera_info import load_camera_info
 from vmail_nodes.messages import array_from_image, ns_from_time
 from vmail_nodes.qos import SENSOR_RECORDER
@@ -117,8 +120,47 @@ def test_calibration_is_read_as_camera_calibration_writes_it(tmp_path: Path) -> 
     )
     info = load_camera_info(file)
     assert (info.width, info.height, info.k[4], list(info.d)[0], info.p[5]) == (64, 48, 51.0, 0.1, 51.0)
+    sound = file.read_text()
+    for good, bad, told in (
+        ("50, 0, 32, 0, 51", "50, 0, 32, 0", "camera_matrix has 8 numbers instead of 9"),
+        ("[0.1,", "[.nan,", "distortion_coefficients has numbers that are not finite"),
+        ("image_width: 64", "image_width: -1", "pictures of -1x48"),
+        ("rectification_matrix", "rectification", "'rectification_matrix'"),
+    ):
+        file.write_text(sound.replace(good, bad, 1))
+        with pytest.raises(ValueError, match=f"ost.yaml is no camera calibration .*{told}"):
+            load_camera_info(file)
     file.write_text("image_width: 64\n")
     with pytest.raises(ValueError, match="ost.yaml"):
         load_camera_info(file)
     with pytest.raises(FileNotFoundError, match="absent.yaml"):
         load_camera_info(tmp_path / "absent.yaml")
+
+
+class Still:
+    """A camera, as far as opening it goes."""
+
+    has_sensor_noise = False
+
+    def close(self) -> None: ...
+
+
+def test_a_device_without_a_name_that_lasts_takes_no_calibration_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = default_calibration("/dev/video99")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("of another camera")
+    monkeypatch.setattr("vmail_nodes.camera.open_camera", lambda *_, **__: Still())
+    rclpy.init()
+    node = CameraNode()
+    try:
+        monkeypatch.setattr(node, "parameter", lambda name, default, *_: {"source": "/dev/video99"}.get(name, default))
+        node.configure()
+        node.cleanup()
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+        kept.unlink()
+    said = capfd.readouterr().err
+    assert said.count("nothing tells this camera from another") == 1 and "camera_info_file" in said

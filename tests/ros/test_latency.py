@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from vmail.cli import main
 from vmail.doctor import devices
 from vmail.doctor.findings import Level
 from vmail_core.robot import load_robot
+from vmail_hardware.cameras import Camera, FrameServer, open_camera
 from vmail_hardware.emulator import EmulatedBus
 from vmail_hardware.latency import WHAT, default_path, load_latencies
 from vmail_hardware.latency.figures import CAMERA_FIGURES
@@ -104,6 +106,35 @@ def test_a_delay_on_the_bus_is_measured_kept_and_shown(
     default_path(SPEC).write_text("robot: 3")
     (damaged,) = devices.check_latencies(SPEC)
     assert damaged.level is Level.FAILURE and "remove it and run" in damaged.detail + damaged.mend
+
+
+def test_a_twins_camera_is_measured_as_asked_for_and_does_not_pass_for_the_hands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, stop, asked = FrameServer(tmp_path / "frames.sock"), threading.Event(), []
+
+    def film() -> None:
+        while not stop.wait(0.05):
+            server.publish(time.time_ns(), np.zeros((24, 32, 3), np.uint8))
+
+    def opened(source: str, **options: object) -> Camera:
+        asked.append(options)
+        return open_camera(source)
+
+    monkeypatch.setattr("vmail_hardware.cameras.open_camera", opened)
+    thread = threading.Thread(target=film, daemon=True)
+    thread.start()
+    source = f"twin://{server.path}"
+    try:
+        assert main(["latency", "--camera", source, "--seconds", "1", "--size", "32x24", "--fps", "20"]) == 0
+    finally:
+        stop.set()
+        thread.join()
+        server.close()
+    assert asked == [{"width": 32, "height": 24, "fps": 20.0}]
+    said = capsys.readouterr().out
+    assert f"{source} is no real one" in said and "twin 32x24: camera_age, camera_period, camera_jitter" in said
+    assert not default_path(SPEC).exists()
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0.0 < arguments.most_rms < math.inf:
         raise ValueError(f"--most-rms {arguments.most_rms:g}: give pixels, like 1.0")
     source = arguments.camera
-    if not arguments.out and not has_lasting_name(source):
-        raise ValueError(f"{source}: {NO_NAME}: say with --out FILE.yaml where its calibration is kept")
     width, height = wanted_size(arguments.size)
     with contextlib.closing(open_camera(source, width=width, height=height, every_picture=True)) as camera:
+        if not arguments.out and not has_lasting_name(source):
+            raise ValueError(f"{source}: {NO_NAME}: say with --out FILE.yaml where its calibration is kept")
         views = _gather(camera, board, source)
     made = calibrate_camera(views, board, camera_name(source), arguments.most_rms, arguments.radial)
     path = _save(made, views, arguments.out or default_calibration(source))

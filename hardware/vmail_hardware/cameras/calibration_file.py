@@ -45,9 +45,12 @@ def read_calibration(path: Path) -> CalibrationFile:
         )
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        width, height = int(raw["image_width"]), int(raw["image_height"])
+        if min(width, height) < 1:
+            raise ValueError(f"it is of pictures of {width}x{height}")
         return CalibrationFile(
-            width=int(raw["image_width"]),
-            height=int(raw["image_height"]),
+            width=width,
+            height=height,
             model=str(raw["distortion_model"]),
             distortion=_numbers(raw, "distortion_coefficients"),
             matrix=_numbers(raw, "camera_matrix", 9),
@@ -55,12 +58,14 @@ def read_calibration(path: Path) -> CalibrationFile:
             projection=_numbers(raw, "projection_matrix", 12),
             vmail=dict(raw.get("vmail") or {}),
         )
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is no camera calibration as camera_calibration writes it: {error!r}") from error
 
 
 def _numbers(raw: dict[str, Any], key: str, count: int | None = None) -> list[float]:
     numbers = [float(value) for value in raw[key]["data"]]
-    if not np.isfinite(numbers).all() or count not in (None, len(numbers)):
-        raise ValueError(f"{key} has {len(numbers)} numbers, {count or 'finite ones'} are needed: {numbers}")
+    if count not in (None, len(numbers)):
+        raise ValueError(f"{key} has {len(numbers)} numbers instead of {count}")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{key} has numbers that are not finite")
     return numbers

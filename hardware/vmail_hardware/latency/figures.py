@@ -166,9 +166,9 @@ def load_latencies(path: str | Path, spec: RobotSpec) -> Latencies:
 def _figure(values: dict[str, Any]) -> Figure:
     """A figure as it was written. Raises TypeError or ValueError for anything else."""
     found = Figure(**values)
-    numbers, whole = (found.p50_ms, found.p99_ms), (found.count, found.lost)
-    if not all(isinstance(number, int | float) and np.isfinite(number) for number in (*numbers, *whole)):
-        raise ValueError(f"of {found.of}: a number is {(*numbers, *whole)}")
+    numbers = (found.p50_ms, found.p99_ms, found.count, found.lost)
+    if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
+        raise ValueError(f"of {found.of}: {numbers} are not all numbers")
     if not all(isinstance(text, str) for text in (found.of, found.made, found.size)):
         raise ValueError(f"of {found.of}: of, made and size are text")
     return found

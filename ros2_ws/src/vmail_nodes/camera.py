@@ -58,9 +58,9 @@ class CameraNode(ManagedNode):
             "identical_limit_s", 2.0, "Frozen when a physical sensor's pictures stay identical; 0 never.", 0.0, 60.0
         )
         self._reopen_period = self.parameter("reopen_period_s", 1.0, "Seconds between attempts.", 0.05, 60.0)
-        self._load_calibration()
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the source to appear.", 0.0, 600.0)
         self.retry(self._open, wait, self._source)
+        self._load_calibration()  # by the camera's name, which is known as soon as it is there
 
     def _load_calibration(self) -> None:
         choice = self.parameter(
