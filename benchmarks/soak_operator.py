@@ -25,6 +25,7 @@ NEEDS_TORQUE = ("torque_off", "torque_may_be_on")
 TAKE_S, REACTION_S, LOOK_S = (3.0, 10.0), (0.2, 1.0), 0.2
 AGAIN_S = 1.3  # a node says how it is once a second
 DISCARDED, REGRETTED = 0.2, 0.1  # share of takes that are discarded at once, and right after they were kept
+NOTHING_ON = "has no messages on"  # a topic that an import needs
 KEPT_ON_DISK = 5  # the others are deleted once they have been read
 COUNTS = re.compile(r"kept (.+): (\d+) frames, (\d+) commands")
 
@@ -129,9 +130,10 @@ class Operator(RosClient):
 
     def read_all(self) -> None:
         """Make sure that all takes that lie there can be read, once the recorder has ended."""
-        for path in [*self._folder.glob("take_*"), *(self._folder / ".rejected").glob("take_*")]:
-            take = read_take(path, self._robot)
-            if take.trouble:
+        kept, put_aside = self._folder.glob("take_*"), (self._folder / ".rejected").glob("take_*")
+        self.trouble += [take.trouble for take in (read_take(path, self._robot) for path in kept) if take.trouble]
+        for take in (read_take(path, self._robot) for path in put_aside):
+            if take.trouble and NOTHING_ON not in take.trouble:  # no command, say, is why it was put aside
                 self.trouble.append(take.trouble)
         self.trouble += [f"{path} was left behind" for path in self._folder.glob(".discarded-*")]
 
