@@ -173,6 +173,8 @@ def usage() -> str:
         lines.append(f"{name}: {text}")
         for argument in graph_arguments(name):
             default = f" [{argument.default}]" if argument.default != "" else ""
+            if argument.sim_default is not None and argument.default != "":
+                default = f" [{argument.default}; with sim:=true {argument.sim_default}]"
             lines.append(f"    {argument.name + ':=':<12} {argument.help}{default}")
         lines.append("")
     return "\n".join(lines)

@@ -93,7 +93,7 @@ class Guard:
         self._errors.clear()
         self._current_high_since[:] = np.nan
         self._commanders.reset()
-        self._forget("no command since the reset")
+        self._forget("no command since it began anew")
 
     def update_health(self, health: ServoHealth, torque_on: bool) -> None:
         """Take in one servo's health.

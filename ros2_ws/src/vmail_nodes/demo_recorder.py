@@ -52,6 +52,7 @@ TOPICS: dict[str, tuple[type, str, QoSProfile]] = {
     NEWS: (DiagnosticArray, "diagnostic_msgs/msg/DiagnosticArray", DIAGNOSTICS),
 }
 SENSORS = (CAMERA, INFO, JOINTS, TWIN)
+SERVICES = ("start", "stop", "discard")
 FLUSH_S = 0.5
 POLL_S = 0.05
 
@@ -86,7 +87,7 @@ class DemoRecorder(ManagedNode):
             self._names[topic] = subscription.topic_name
             self._endpoints.append(subscription)
         self._inputs = Inputs(self._names[topic] for topic in SENSORS)
-        for name, act in (("start", self._start), ("stop", self._stop), ("discard", self._discard)):
+        for name, act in zip(SERVICES, (self._start, self._stop, self._discard), strict=True):
             self._endpoints.append(self.create_service(Trigger, f"~/{name}", functools.partial(self._serve, act)))
         self._endpoints += [self.create_timer(FLUSH_S, self._flush), self.create_timer(POLL_S, self._poll)]
 
@@ -94,8 +95,8 @@ class DemoRecorder(ManagedNode):
         """Accept takes."""
         self._active = True
         self._keys = open_keys()
-        if self._keys:
-            print(HELP, flush=True)
+        services = " | ".join(f"{self.get_fully_qualified_name().lstrip('/')}/{name}" for name in SERVICES)
+        print(HELP if self._keys else f"no keys here; from another terminal: vmail call {services}", flush=True)
         self._prompts = Prompts(self.get_logger(), self._speech)
         self.diagnostics.report(OK, "idle", f"takes go to {self._output}", take="")
 

@@ -174,9 +174,12 @@ class Teleop(ManagedNode):
             self._stop(f"done after {self._steps} steps")
 
     def _watch(self) -> None:
-        for line in (self._source.poll(), self._handover.watch()):
-            if line:
-                self.get_logger().info(line)
+        line = self._source.poll()
+        if line and not self._running:
+            line = "ignored, for nothing is commanded from here now; to command, `vmail call` teleop/start"
+        for text in (line, self._handover.watch()):
+            if text:
+                self.get_logger().info(text)
         if self._source.wants_estop:
             self._source.wants_estop = False
             self._stop_hand()
