@@ -72,9 +72,13 @@ def fast_status_packet(answers: list[tuple[int, int, bytes]]) -> bytes:
     """The one answer to a fast sync read: (id, error, data) of every servo, each followed by the checksum so far."""
     length = 1 + sum(len(data) + 4 for _, _, data in answers)
     whole = bytearray(HEADER + bytes((0, BROADCAST_ID)) + length.to_bytes(2, "little") + bytes((STATUS_INSTRUCTION,)))
+    crc = crc16(whole)
     for servo_id, error, data in answers:
-        whole += bytes((error, servo_id)) + data
-        whole += crc16(whole).to_bytes(2, "little")
+        block = bytes((error, servo_id)) + data
+        crc = crc16(block, crc)
+        checksum = crc.to_bytes(2, "little")
+        crc = crc16(checksum, crc)  # which the next one covers, too
+        whole += block + checksum
     return bytes(whole)
 
 
