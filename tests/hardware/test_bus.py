@@ -101,7 +101,8 @@ def test_fast_reads_are_used_where_servos_know_them_and_give_the_same(spec: Robo
     found, asked = {}, []
     for knows in (True, False):
         with EmulatedBus(tmp_path / f"bus_{knows}", spec) as emulated:
-            emulated.plant.push(spec.rest + 0.1)  # type: ignore[attr-defined]
+            assert isinstance(emulated.plant, FirstOrderPlant)
+            emulated.plant.push(spec.rest + 0.1)
             chain = emulated._chain
             handle = chain._handlers.pop(FAST_SYNC_READ)
             if knows:

@@ -47,6 +47,7 @@ class LeaderSource:
         self._spec, self._order = spec, [leader.joint_names.index(name) for name in spec.joint_names]
         self._bus = DynamixelBus(port, leader, reply_timeout_ms=reply_timeout_ms)
         self.begin()
+        self._said = ""  # nobody is approached before the start
 
     def open(self) -> None:
         """Open the leader's port and let its joints go. Raises OSError with the next step."""

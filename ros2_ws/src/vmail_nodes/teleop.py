@@ -117,7 +117,7 @@ class Teleop(ManagedNode):
         self._endpoints.append(sent)
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
-        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start", mode=self.get_parameter("mode").value)
+        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start", mode=self._mode)
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
 
@@ -176,7 +176,7 @@ class Teleop(ManagedNode):
     def _watch(self) -> None:
         line = self._source.poll()
         if line and not self._running:
-            line = "ignored, for nothing is commanded from here now; to command, `vmail call` teleop/start"
+            line = f"not in command (`vmail call` teleop/start to command): {line}"
         for text in (line, self._handover.watch()):
             if text:
                 self.get_logger().info(text)
