@@ -6,21 +6,17 @@ import itertools
 import json
 import mmap
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from processes import Usage, cpu_seconds, usage
+from soak_faults import ESTOP, KICK, Event, events, kinds
+from soak_report import Soak, markdown, targets, write
+from soak_watch import Outcome
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator.fault_script import FaultScript
 from vmail_nodes.twin_faults import TWIN_KINDS
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-from processes import Usage, cpu_seconds, usage  # noqa: E402
-from soak_faults import ESTOP, KICK, Event, events, kinds  # noqa: E402
-from soak_report import Soak, markdown, targets, write  # noqa: E402
-from soak_watch import Outcome  # noqa: E402
 
 ROBOT = load_robot("dclaw")
 
