@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from sensor_msgs.msg import JointState
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError
-from vmail_nodes.messages import positions_from_joint_state
+from vmail_nodes.joint_source import JointSource
 
 JOINED_RAD = 0.1  # nearer than that in every joint, the robot follows at full speed
 APPROACH = 0.25  # of full speed until then: both hands stand differently at first
 
 
-class LeaderSource:
+class LeaderSource(JointSource):
     """The leader's joint angles, read for each camera frame. See `Source`.
 
     What is mirrored, is mirrored by the leader's own robot file, with its ids and directions.
     """
-
-    topic = "joint_states"
-    message_type = JointState
-    starts_by_itself = False  # the robot would go to where the leader stands
-    wants_estop = wants_handover = limp = False
 
     def __init__(self, spec: RobotSpec, port: str, leader: RobotSpec, reply_timeout_ms: float = 4.0) -> None:
         """Follow the leader at a port.
@@ -44,9 +38,9 @@ class LeaderSource:
                 f"leader {leader.name} and robot {spec.name} differ in {different}: they need the same joints"
             )
         self._opened = False
-        self._spec, self._order = spec, [leader.joint_names.index(name) for name in spec.joint_names]
+        self._order = [leader.joint_names.index(name) for name in spec.joint_names]
         self._bus = DynamixelBus(port, leader, reply_timeout_ms=reply_timeout_ms)
-        self.begin()
+        super().__init__(spec)
         self._said = ""  # nobody is approached before the start
 
     def open(self) -> None:
@@ -68,30 +62,21 @@ class LeaderSource:
 
     def begin(self) -> None:
         """Approach the leader anew. A port that was lost is opened again."""
-        self._present: np.ndarray | None = None
-        self._frame: int | None = None
+        super().begin()
         self._joined = False
         self._said = "approaching the leader; hold it still"
-        self.finished = ""
         if self._opened and not self._bus.is_open:
             try:
                 self.open()
             except OSError as error:
                 self.finished = str(error)
 
-    def add_state(self, message: JointState) -> None:
-        """Where the robot's joints are now."""
-        self._present = positions_from_joint_state(message, self._spec.joint_names)
-
-    def add_frame(self, stamp_ns: int) -> None:
-        """A frame asks for a command."""
-        self._frame = stamp_ns
-
     def command(self) -> tuple[int, np.ndarray] | None:
         """Where the leader is; slowly at first, until the robot is there. None when the leader gives no answer."""
-        if self._frame is None or self._present is None or self.finished:
+        due = self.due()
+        if due is None:
             return None
-        stamp_ns, self._frame = self._frame, None
+        stamp_ns, present = due
         try:
             leader = self._bus.read().position[self._order]
         except BusReadError as error:
@@ -101,13 +86,13 @@ class LeaderSource:
             self.finished = f"leader: {error}; plug it in, then start again"
             return None
         leader = np.clip(leader, self._spec.lower, self._spec.upper)
-        ahead = leader - self._present
+        ahead = leader - present
         if not self._joined and np.abs(ahead).max() < JOINED_RAD:
             self._joined, self._said = True, "following the leader"
         if self._joined:
             return stamp_ns, leader
         reach = APPROACH * self._spec.max_joint_speed * self._spec.control_period
-        return stamp_ns, self._present + np.clip(ahead, -reach, reach)
+        return stamp_ns, present + np.clip(ahead, -reach, reach)
 
     def on_hold(self) -> None:
         """The driver does not obey: when it does again, the leader may be far away."""

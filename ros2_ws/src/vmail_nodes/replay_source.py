@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sensor_msgs.msg import JointState
 
 from vmail_core.episodes.bag_reading import JOINTS, REQUEST, SENT, Bag
 from vmail_core.episodes.kinesthetic import with_led_commands
 from vmail_core.robot import RobotSpec
-from vmail_nodes.messages import positions_from_joint_state
+from vmail_nodes.joint_source import JointSource
 
 NEAR_RAD, PATIENCE_STEPS = 0.06, 50
 
 
-class ReplaySource:
+class ReplaySource(JointSource):
     """First moves to where the take began, then gives its commands, one for each camera frame. See `Source`."""
-
-    topic = "joint_states"
-    message_type = JointState
-    starts_by_itself = False
-    wants_estop = wants_handover = limp = False
 
     def __init__(self, spec: RobotSpec, take: str) -> None:
         """Read the take.
@@ -31,7 +25,7 @@ class ReplaySource:
         """
         if not take:
             raise ValueError("no take to replay: give its folder, take:=takes/take_0001")
-        self._spec, self._take = spec, Path(take)
+        self._take = Path(take)
         requested, sent, self._first = {}, {}, None
         with Bag(self._take, spec) as bag:
             for event in with_led_commands(bag.events()):
@@ -45,41 +39,26 @@ class ReplaySource:
         self._commands = [requested.get(stamp, sent[stamp]) for stamp in sorted(sent)]
         if not self._commands or self._first is None:
             raise ValueError(f"{take} holds no commands with joint states before them: nothing to replay")
-        self.begin()
-
-    def open(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
+        super().__init__(spec)
 
     def begin(self) -> None:
         """From the take's first pose on."""
-        self._present: np.ndarray | None = None
-        self._frame: int | None = None
+        super().begin()
         self._next, self._waited, self._said = 0, 0, ""
         self._there = False
-        self.finished = ""
-
-    def add_state(self, message: JointState) -> None:
-        """Where the joints are now."""
-        self._present = positions_from_joint_state(message, self._spec.joint_names)
-
-    def add_frame(self, stamp_ns: int) -> None:
-        """A frame asks for a command."""
-        self._frame = stamp_ns
 
     def command(self) -> tuple[int, np.ndarray] | None:
         """The take's first pose until the joints are there, then its commands, then none: `finished` says so."""
-        if self._frame is None or self._present is None or self.finished:
+        due = self.due()
+        if due is None:
             return None
-        stamp_ns, self._frame = self._frame, None
+        stamp_ns, present = due
         assert self._first is not None
         if not self._there:
-            self._there = bool(np.abs(self._present - self._first).max() < NEAR_RAD)
+            self._there = bool(np.abs(present - self._first).max() < NEAR_RAD)
             self._waited += 1
             if not self._there and self._waited > PATIENCE_STEPS:
-                far = int(np.argmax(np.abs(self._present - self._first)))
+                far = int(np.argmax(np.abs(present - self._first)))
                 self.finished = f"{self._spec.joint_names[far]} does not reach where {self._take.name} began"
                 return None
             return stamp_ns, self._first.copy()
