@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import mmap
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,14 +39,19 @@ def test_a_seed_says_all() -> None:
 
 
 def test_usage_is_that_of_the_process() -> None:
-    before, used = usage(os.getpid()), cpu_seconds(os.getpid())
-    block = mmap.mmap(-1, 64 * 2**20)  # memory that a test before had and gave back would not count
-    block.write(b"1" * len(block))
-    with open(os.devnull):
-        after = usage(os.getpid())
+    """Of one that does nothing else meanwhile, as this one might."""
+    script = "input(); block = bytearray(b'1') * 2**26; null = open('/dev/null'); print(); input()"
+    command, pipe = [sys.executable, "-u", "-c", f"print(); {script}"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+        process.stdout.readline()
+        before, used = usage(process.pid), cpu_seconds(process.pid)
+        process.stdin.write("\n")
+        process.stdout.readline()
+        after, used_after = usage(process.pid), cpu_seconds(process.pid)
+        process.stdin.write("\n")
     assert 60.0 < after.mib - before.mib < 80.0
-    assert after.descriptors > before.descriptors and after.threads >= 1
-    assert used > 0.0
+    assert after.descriptors == before.descriptors + 1 and after.threads == 1
+    assert 0.0 <= used < used_after
 
 
 def found(**changes: object) -> Soak:
