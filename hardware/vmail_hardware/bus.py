@@ -68,6 +68,9 @@ class DynamixelBus:
         self._ids = spec.servo_ids
         self._link = SdkLink(port, spec.servo_baud, reply_timeout_ms)
         self._servos = ServoGroup(spec, self._link)
+        self._zero = spec.direction * spec.zero_rad  # (N,) rad, as a joint's angle
+        self._ticks_per_rad = spec.direction / RAD_PER_TICK  # (N,)
+        self._units = self._units_of(self._servos.current_unit_ma)
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
         self._extra = self._sound_reads = 0
@@ -97,11 +100,17 @@ class DynamixelBus:
         try:
             with self._link.unhurried():
                 self._servos.check(configure, shut_down_too)
+            self._units = self._units_of(self._servos.current_unit_ma)
             self._fast, self._plain_reads = self._fast_allowed and self._knows_fast_reads(), 0
         except BusError:
             self._link.disconnect()
             raise
         self._torque_may_be_on = True  # a program that was killed may have left it on
+
+    def _units_of(self, current_unit_ma: np.ndarray) -> np.ndarray:
+        """(3, N) mA, rad/s and rad of a joint per unit of its servo's current, velocity and position."""
+        units = np.stack([current_unit_ma, *np.full((2, len(self._ids)), [[RAD_S_PER_UNIT], [RAD_PER_TICK]])])
+        return self.spec.direction * units
 
     def _knows_fast_reads(self) -> bool:
         """Whether all servos do: it depends on their models and firmware, so they are asked, twice."""
@@ -189,11 +198,11 @@ class DynamixelBus:
         asked = time.time()
         answers = self._present()
         raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
-        direction = self.spec.direction
+        current_ma, velocity, angle = raw.T * self._units
         return JointState(
-            position=(raw[:, 2] * RAD_PER_TICK - self.spec.zero_rad) * direction,
-            velocity=raw[:, 1] * RAD_S_PER_UNIT * direction,
-            current_ma=raw[:, 0] * self._servos.current_unit_ma * direction,
+            position=angle - self._zero,
+            velocity=velocity,
+            current_ma=current_ma,
             time=asked,
             alerts=tuple(servo_id for servo_id in self._ids if answers[servo_id][0] & ALERT_BIT),
         )
@@ -241,10 +250,12 @@ class DynamixelBus:
             BusLostError: the port went away.
         """
         goals = np.asarray(goals, np.float64)
-        if goals.shape != (self.spec.action_size,) or not np.all(np.isfinite(goals)):
+        if goals.shape != (len(self._ids),) or not np.isfinite(goals).all():
             raise ValueError(f"goals must be {self.spec.action_size} finite angles in rad, got {goals}")
-        ticks = np.rint((self.spec.zero_rad + self.spec.direction * goals) / RAD_PER_TICK)
-        self._servos.write("goal_position", np.clip(ticks, *self._servos.goal_range).astype(int).tolist())
+        ticks = np.rint((self._zero + goals) * self._ticks_per_rad)
+        lowest, highest = self._servos.goal_range
+        within = np.minimum(np.maximum(ticks, lowest), highest)  # np.clip is three times as slow
+        self._servos.write("goal_position", within.astype(int).tolist())
 
     def read_health(self) -> ServoHealth:
         """Read one servo's temperature, voltage, errors and torque: the next one at each call.

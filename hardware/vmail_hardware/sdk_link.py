@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
+from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS
 
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
-from vmail_hardware.sdk_port import QuickPort
+from vmail_hardware.sdk_port import QuickHandler, QuickPort
 
 ALERT_BIT = 0x80
-_PROTOCOL = 2.0
 _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
 _PATIENCE = 4
 # Of the wait for an answer, for a fast sync read: when that fails, a plain one must still fit into the same tick.
 _FAST_SHARE = 0.5
+_ORDERS = 256  # of servos, before the first comes again
 
 
 class SdkLink:
@@ -35,8 +36,9 @@ class SdkLink:
         self._reply_timeout_ms = reply_timeout_ms
         self._waiting_longer = False
         self._port: QuickPort | None = None
-        self._handler = PacketHandler(_PROTOCOL)
+        self._handler = QuickHandler()
         self._random = random.Random(0)
+        self._orders: dict[tuple[int, ...], Iterator[list[int]]] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -137,7 +139,11 @@ class SdkLink:
 
         Servos answer in the order in which they are asked, so answers that come too late fit no other question.
         """
-        return self._random.sample(servo_ids, len(servo_ids))
+        asked = tuple(servo_ids)
+        if asked not in self._orders:
+            shuffled = [self._random.sample(asked, len(asked)) for _ in range(_ORDERS)]
+            self._orders[asked] = itertools.cycle(shuffled)  # drawn beforehand: it takes as long as a packet
+        return list(next(self._orders[asked]))
 
     def sync_write(self, address: int, data: dict[int, bytes]) -> None:
         """Write registers of several servos at once: servo id to bytes, all of one length. Nobody acknowledges.

@@ -6,14 +6,15 @@ from dynamixel_sdk import PacketHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmail_hardware.checksum import crc16
 from vmail_hardware.emulator.packets import (
     Instruction,
     InstructionParser,
-    crc16,
     fast_status_packet,
     packet,
     status_packet,
 )
+from vmail_hardware.sdk_port import QuickHandler
 
 # Most bodies that matter hold the header's bytes.
 bodies = st.lists(st.sampled_from([0xFF, 0xFD, 0x00, 0x01, 0x7E]), max_size=40).map(bytes)
@@ -26,9 +27,22 @@ def test_packets_are_the_manuals_examples() -> None:
     assert packet(1, 0x03, bytes.fromhex("7400 00020000")) == bytes.fromhex("FFFFFD00 01 0900 03 740000020000 CA89")
 
 
-@given(st.binary(max_size=64))
-def test_checksum_is_the_sdks(data: bytes) -> None:
-    assert crc16(data) == PacketHandler(2.0).updateCRC(0, data, len(data))
+@given(st.binary(max_size=64), st.integers(0, 0xFFFF))
+def test_checksum_is_the_sdks(data: bytes, before: int) -> None:
+    assert crc16(data, before) == PacketHandler(2.0).updateCRC(before, data, len(data))
+
+
+@given(bodies)
+def test_what_is_done_at_once_is_what_the_sdk_does_byte_by_byte(parameters: bytes) -> None:
+    """Both on packets that the SDK hands over: a list of bytes with room for the header and the checksum."""
+    asked = [0, 0, 0, 0, 1, *(len(parameters) + 3).to_bytes(2, "little"), 0x03, *parameters, 0, 0]
+    stuffed = [handler.addStuffing(list(asked)) for handler in (QuickHandler(), PacketHandler(2.0))]
+    assert stuffed[0] == stuffed[1]
+    heard = list(packet(1, 0x55, parameters))
+    freed = [handler.removeStuffing(list(heard)) for handler in (QuickHandler(), PacketHandler(2.0))]
+    length = freed[0][5] + 5
+    assert freed[0][:length] == freed[1][:length]
+    assert QuickHandler().updateCRC(7, heard, 9) == PacketHandler(2.0).updateCRC(7, heard, 9)
 
 
 @given(st.integers(-3, 3), st.integers(-300, 300), st.integers(-300, 4095))

@@ -1,4 +1,4 @@
-"""Protocol 2.0 packets: checksum, byte stuffing, and a parser that finds packets in a stream of bytes.
+"""Protocol 2.0 packets: byte stuffing, and a parser that finds packets in a stream of bytes.
 
 Source: ROBOTIS e-Manual, "Protocol 2.0". This is the servo's side; the host's side is the SDK.
 """
@@ -7,34 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from vmail_hardware.checksum import crc16
+
 HEADER = b"\xff\xff\xfd"
 STATUS_START = HEADER + b"\x00"  # stuffing keeps these bytes out of every packet's inside
 STATUS_INSTRUCTION = 0x55
 BROADCAST_ID = 0xFE
 _PREFIX = 7  # header, reserved byte, id, two bytes of length
 _MAX_LENGTH = 1024
-
-
-def _crc_table() -> tuple[int, ...]:
-    """Byte-wise table of CRC-16/BUYPASS: polynomial 0x8005, most significant bit first."""
-    table = []
-    for byte in range(256):
-        crc = byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x8005 if crc & 0x8000 else crc << 1
-        table.append(crc & 0xFFFF)
-    return tuple(table)
-
-
-_CRC_TABLE = _crc_table()
-
-
-def crc16(data: bytes | bytearray, crc: int = 0) -> int:
-    """Checksum of `data`, continuing from `crc`."""
-    table = _CRC_TABLE
-    for byte in data:
-        crc = ((crc << 8) & 0xFFFF) ^ table[(crc >> 8) ^ byte]
-    return crc
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -110,8 +111,8 @@ class FirstOrderPlant:
         if elapsed < _SHORTEST_STEP_S:
             return
         self._time = now
-        step = (self._goal - self._position) * (1.0 - np.exp(-elapsed / self._time_constant))
-        step = np.clip(step, -self._max_speed * elapsed, self._max_speed * elapsed)
-        step = self._strength * step
+        farthest = self._max_speed * elapsed
+        step = (self._goal - self._position) * (1.0 - math.exp(-elapsed / self._time_constant))
+        step = self._strength * np.minimum(np.maximum(step, -farthest), farthest)  # np.clip is three times as slow
         self._position = self._position + step
         self._velocity = step / elapsed

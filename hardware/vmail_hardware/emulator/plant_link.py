@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from vmail_core.robot import RobotSpec
-from vmail_hardware.control_table import POSITION_MODES, RAD_PER_TICK, RAD_S_PER_UNIT, VOLT_PER_UNIT
+from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT, VOLT_PER_UNIT
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.plant import Plant
 from vmail_hardware.emulator.servo import EmulatedServo
 
 _MEASURED = struct.Struct("<HBBhhiiiiHB")  # registers 120 to 146: realtime tick up to present temperature
 _MEASURED_ADDRESS = 120
+_MOST_CURRENT = 32767
 _ROOM_TEMPERATURE_C = 30
 _STALL_MA, _STALL_RAD = 2300.0, 0.3  # current of a stuck servo, reached so far from its goal (XM430-W210 at 12 V)
 
@@ -33,36 +35,43 @@ class PlantLink:
         self._faults = faults
         self._stuck: dict[int, float] = {}  # servo id to the joint angle (rad) that it does not leave
         self._zero_rad, self._direction = spec.zero_rad, spec.direction
-        self._current_unit_ma = servos[0].model.current_unit_ma
+        self._zero_ticks = spec.zero_rad / RAD_PER_TICK
+        units = np.array([[RAD_PER_TICK], [RAD_S_PER_UNIT], [servos[0].model.current_unit_ma]])
+        self._per_unit = spec.direction / units  # (3, N): of position, velocity and current
         self._nominal_v = servos[0].model.nominal_voltage_v
-        self._sent: tuple[bytes, bytes] | None = None
+        self._voltage = round(self._nominal_v / VOLT_PER_UNIT)
+        self._sent: tuple[list[tuple[int, float]], dict[int, float]] | None = None
 
     def measure(self, clock_ms: int) -> None:
         """Write what the plant does now into the registers 120 to 146."""
-        faults = self._faults
-        velocities = _whole(self._direction * self._plant.velocities() / RAD_S_PER_UNIT)
-        currents = _whole(np.clip(self._direction * self._currents_ma() / self._current_unit_ma, -32768, 32767))
-        tick = clock_ms & 0x7FFF
-        for servo, position, velocity, current in zip(self._servos, self._ticks(), velocities, currents, strict=True):
+        hot, weak, tick = self._faults.temperatures_c, self._faults.voltages_v, clock_ms & 0x7FFF
+        measured = np.array((self._plant.positions(), self._plant.velocities(), self._currents_ma()))
+        measured *= self._per_unit
+        measured[0] += self._zero_ticks
+        for servo, position, velocity, current in zip(self._servos, *_whole(measured), strict=True):
             moving = abs(velocity) > servo.get("moving_threshold")
             goal = servo.get("goal_position")
-            temperature = round(faults.temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C))
-            voltage = round(faults.voltages_v.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
+            temperature, voltage = _ROOM_TEMPERATURE_C, self._voltage
+            if hot:
+                temperature = round(hot.get(servo.servo_id, temperature))
+            if weak:
+                voltage = round(weak.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
+            current = max(-_MOST_CURRENT, min(_MOST_CURRENT, current))
             values = (tick, moving, 0, 0, current, velocity, position, 0, goal, voltage, temperature)
             servo.set_bytes(_MEASURED_ADDRESS, _MEASURED.pack(*values))
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
-        strength = np.array([_strength(servo) for servo in self._servos])
         self._hold_stuck_ones()
-        goals = self._goals_rad()
+        told = [(servo.get("goal_position"), servo.strength) for servo in self._servos]
+        if (told, self._stuck) == self._sent:
+            return
+        self._sent = (told, dict(self._stuck))
+        goals, strength = self._goals_rad(), np.array([servo.strength for servo in self._servos])
         for index, servo in enumerate(self._servos):
             if servo.servo_id in self._stuck:
                 goals[index], strength[index] = self._stuck[servo.servo_id], 1.0
-        key = (goals.tobytes(), strength.tobytes())
-        if key != self._sent:
-            self._sent = key
-            self._plant.set_goals(goals, strength)
+        self._plant.set_goals(goals, strength)
 
     @property
     def stuck_ids(self) -> set[int]:
@@ -86,7 +95,7 @@ class PlantLink:
             if servo.servo_id in self._stuck:
                 missing = self._goals_rad()[index] - self._stuck[servo.servo_id]
                 push = _STALL_MA * np.clip(missing / _STALL_RAD, -1.0, 1.0)
-                currents[index] = push if _holds_position(servo) else 0.0
+                currents[index] = push if servo.holds_position else 0.0
         return currents
 
     def stop_at_present(self, servos: Iterable[EmulatedServo]) -> None:
@@ -97,18 +106,9 @@ class PlantLink:
         self.move()
 
     def _ticks(self) -> list[int]:
-        return _whole((self._zero_rad + self._direction * self._plant.positions()) / RAD_PER_TICK)
+        return _whole(self._zero_ticks + self._per_unit[0] * self._plant.positions())
 
 
-def _holds_position(servo: EmulatedServo) -> bool:
-    return bool(servo.get("torque_enable")) and servo.get("operating_mode") in POSITION_MODES
-
-
-def _strength(servo: EmulatedServo) -> float:
-    """Share of its force that a servo holds its goal with."""
-    limit = servo.get("pwm_limit")
-    return min(1.0, max(0.0, servo.get("goal_pwm") / limit)) if _holds_position(servo) and limit else 0.0
-
-
-def _whole(values: np.ndarray) -> list[int]:
+def _whole(values: np.ndarray) -> list[Any]:
+    """The nearest whole numbers, in lists as the array is."""
     return np.rint(values).astype(int).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmail_hardware.control_table import BAUD_RATES, WATCHDOG_UNIT_S, Register, ServoModel
+from vmail_hardware.control_table import BAUD_RATES, POSITION_MODES, WATCHDOG_UNIT_S, Register, ServoModel
 
 # Error numbers of a status packet; the alert bit is added to any of them while register 70 is not 0.
 OK = 0x00
@@ -16,11 +16,16 @@ ACCESS_ERROR = 0x07
 ALERT = 0x80
 
 WATCHDOG_TRIPPED = -1
+_STRENGTH = ("torque_enable", "operating_mode", "goal_pwm", "pwm_limit")  # the registers that decide it
 _GOALS = ("goal_pwm", "goal_current", "goal_velocity", "goal_position")
 
 
 class EmulatedServo:
-    """A servo's control table. It knows nothing of the bus or of what it moves; `ServoChain` does."""
+    """A servo's control table. It knows nothing of the bus or of what it moves; `ServoChain` does.
+
+    Attributes:
+        strength: share of its force that it holds its goal position with, 0 where it holds none.
+    """
 
     def __init__(self, model: ServoModel, settings: dict[str, int]) -> None:
         """Power on.
@@ -31,9 +36,14 @@ class EmulatedServo:
         """
         self.model = model
         self.registered: tuple[int, bytes] | None = None
+        self._places = {  # of all that is read often: many times for each packet
+            register.name: (slice(register.address, register.end), register.signed)
+            for register in model.registers.values()
+        }
         self._by_address = {register.address: register for register in model.registers.values()}
         self._memory = bytearray(max(register.end for register in model.registers.values()))
         self._shut_down = False
+        self.strength = 0.0
         for register in model.registers.values():
             self.set(register.name, settings.get(register.name, register.initial))
 
@@ -52,18 +62,27 @@ class EmulatedServo:
         """The alert bit of a status packet: set while register 70 is not 0."""
         return ALERT if self._memory[70] else 0
 
+    @property
+    def holds_position(self) -> bool:
+        """Whether it follows its goal position: with torque on, in a position mode."""
+        return bool(self.get("torque_enable")) and self.get("operating_mode") in POSITION_MODES
+
     def get(self, name: str) -> int:
         """Value of a register."""
-        register = self.model[name]
-        return register.decode(self._memory[register.address : register.end])
+        place, signed = self._places[name]
+        return int.from_bytes(self._memory[place], "little", signed=signed)
 
     def set(self, name: str, value: int) -> None:
         """Set a register from inside, past every rule."""
         register = self.model[name]
         self._memory[register.address : register.end] = register.encode(value)
+        if name in _STRENGTH:
+            limit = self.get("pwm_limit")
+            share = self.get("goal_pwm") / limit if limit and self.holds_position else 0.0
+            self.strength = min(1.0, max(0.0, share))
 
     def set_bytes(self, address: int, data: bytes) -> None:
-        """Set consecutive registers from inside, past every rule."""
+        """Set consecutive measured registers from inside, past every rule."""
         self._memory[address : address + len(data)] = data
 
     def register_at(self, address: int) -> Register | None:
@@ -135,14 +154,14 @@ class EmulatedServo:
             return ACCESS_ERROR
         if not register.minimum <= value <= register.maximum or (register.allowed and value not in register.allowed):
             return RANGE_ERROR
-        tripped = self.get("bus_watchdog") == WATCHDOG_TRIPPED
-        if tripped and (register.name in _GOALS or (register.name == "bus_watchdog" and value != 0)):
+        stopped = register.name in _GOALS or (register.name == "bus_watchdog" and value != 0)
+        if stopped and self.get("bus_watchdog") == WATCHDOG_TRIPPED:
             return RANGE_ERROR
         if register.name == "torque_enable" and value and self._shut_down:
             return ACCESS_ERROR
         if register.within is not None:
-            lower, upper = (self._bound(name) for name in register.within)
-            if not lower <= value <= upper:
+            lower, upper = register.within
+            if not self._bound(lower) <= value <= self._bound(upper):
                 return LIMIT_ERROR
         return OK
 
