@@ -70,6 +70,7 @@ class WireCheck:
         self._range = goal_range_ticks(spec)
         self._reach = math.ceil(spec.max_joint_speed * spec.control_period / RAD_PER_TICK) + _ROUNDING_TICKS
         self._seen: collections.deque[tuple[float, list[int]]] = collections.deque()
+        self._ranges: list[tuple[int, int]] | None = None  # of each joint in `_seen`
         self._looked, self._served = -math.inf, 0.0  # when last, and for how long the emulator was at work so far
 
     @property
@@ -88,6 +89,7 @@ class WireCheck:
         self._seen.append((self._served, [servo.get("present_position") for servo in servos]))
         while self._served - self._seen[0][0] > MEMORY_S:
             self._seen.popleft()
+        self._ranges = None
 
     def written(self, servo: EmulatedServo, address: int, data: bytes) -> None:
         """Judge a write to a servo just before it obeys or refuses; both count, for a servo may be set up otherwise."""
@@ -128,8 +130,7 @@ class WireCheck:
 
     def _judge_goal(self, servo: EmulatedServo, goal: int) -> None:
         index, spec = self._index[servo.servo_id], self._spec
-        seen = [ticks[index] for _, ticks in self._seen]
-        nearest, farthest = min(seen), max(seen)
+        nearest, farthest = self._between()[index]
         least, most = self._range[index]
         if not min(least, nearest) <= goal <= max(most, farthest):
             right = f"its limits are {spec.lower[index]:.3f} to {spec.upper[index]:.3f} rad"
@@ -139,6 +140,13 @@ class WireCheck:
             low, high = sorted((self._rad(index, least), self._rad(index, most)))
             right = f"within one control period's travel are {low:.3f} to {high:.3f} rad"
             self._note("reach", servo, self._goal(index, goal), right)
+
+    def _between(self) -> list[tuple[int, int]]:
+        """Least and greatest tick at which each joint is or was a moment ago; once for all servos of a packet."""
+        if self._ranges is None:
+            joints = zip(*(ticks for _, ticks in self._seen), strict=True)
+            self._ranges = [(min(ticks), max(ticks)) for ticks in joints]
+        return self._ranges
 
     def _judge_current(self, servo: EmulatedServo, value: int) -> None:
         current, most = value * servo.model.current_unit_ma, self._spec.max_current_ma
