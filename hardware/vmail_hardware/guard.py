@@ -13,6 +13,7 @@ from vmail_hardware.commanders import Commanders
 from vmail_hardware.guard_limits import Limits
 from vmail_hardware.guard_types import Command, Decision, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
+from vmail_hardware.standing import standing_goals
 
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
@@ -26,9 +27,10 @@ class Guard:
 
     A good command is turned into goals once, when it comes, as the simulator does, `spec.limit_step` from the present
     position, and then as `Limits` says. Between commands nothing is written while all is well. When something is wrong
-    it holds a pose: the last goals when the commander is at fault, the present position when the robot is. The pose
-    held is never farther from the present position than one control period's travel, so a claw that somebody pushes
-    gives way instead of fighting.
+    it holds a pose: the last goals when the commander is at fault, the present position when the robot is. At an
+    emergency stop joints that stand keep their goals, the others stop where they are (`standing_goals`). The pose held
+    is never farther from the present position than one control period's travel, so a claw that somebody pushes gives
+    way instead of fighting.
 
     Holds end by themselves with the next good command, except latched ones, which need `reset`.
     """
@@ -84,16 +86,27 @@ class Guard:
         return self._latched[0] if self._latched else None
 
     def estop(self, detail: str = "emergency stop") -> None:
-        """Hold at the present position until `reset`."""
+        """Stop, and hold until `reset`."""
         self._latch(Reason.ESTOP, detail)
 
     def reset(self) -> None:
-        """End a latched hold. The robot stands until a new command comes; a cause that persists latches again."""
+        """End a latched hold. The robot stands until a new command comes; a cause that persists latches again.
+
+        Joints that stand keep the goals that they are held at: with where they are, a little below, they would sink.
+        """
         self._latched = None
         self._errors.clear()
         self._current_high_since[:] = np.nan
         self._commanders.reset()
-        self._forget("no command since it began anew")
+        self._forget_command(Reason.NO_COMMAND_YET, "nobody commands yet")
+        self._stopped_for_robot, self._begins = False, True
+
+    def forget_pose(self) -> None:
+        """The joints were limp or out of sight, and may be anywhere: the next hold is where they are then.
+
+        Also of a latched hold, which goes on.
+        """
+        self._forget("nobody commands yet")
 
     def update_health(self, health: ServoHealth, torque_on: bool) -> None:
         """Take in one servo's health.
@@ -138,7 +151,7 @@ class Guard:
         self._watch_robot(state)
         robot = self._latched or self._heat() or self._supply()
         if robot is not None:
-            self._stop_at(state.position)
+            self._stop(state, robot[0])
             self._forget_command(*robot)
             return self._hold(state, *robot)
         if command is None:
@@ -164,7 +177,7 @@ class Guard:
             )
         self._accepted_stamp, self._obeyed = command.stamp, now
         self._pose = goals.copy()
-        self._stopped_for_robot = False
+        self._stopped_for_robot = self._begins = False
         return self._decide(goals, reason, detail, fresh=True)
 
     def _paced(self, desired: np.ndarray, now: float) -> np.ndarray:
@@ -217,8 +230,8 @@ class Guard:
 
     def _hold(self, state: JointState, reason: Reason, detail: str) -> Decision:
         """Stay at the held pose, as far as it is within reach of the present position."""
-        if self._pose is None:
-            self._pose = state.position.copy()
+        if self._begins or self._pose is None:
+            self._pose, self._begins = self._where_it_stands(state), False
         return self._decide(self._near(self._pose, state.position), reason, detail)
 
     def _near(self, pose: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -227,12 +240,21 @@ class Guard:
         goals = np.clip(pose, np.minimum(self._spec.lower, present), np.maximum(self._spec.upper, present))
         return np.clip(goals, present - reach, present + reach)
 
-    def _stop_at(self, present: np.ndarray) -> None:
-        """Hold here from the moment on at which the robot was found to be in trouble."""
+    def _stop(self, state: JointState, reason: Reason) -> None:
+        """Hold from the moment on at which the robot was found to be in trouble.
+
+        Where the present position is, which takes the load off the servos as far as it comes from pushing. An
+        emergency stop tells of no load, so joints that stand do not give up their goals for it and sink.
+        """
         if self._stopped_for_robot:
             return
-        self._pose = np.array(present, np.float64)
-        self._stopped_for_robot = True
+        self._pose = self._where_it_stands(state) if reason is Reason.ESTOP else state.position.copy()
+        self._stopped_for_robot, self._begins = True, False
+
+    def _where_it_stands(self, state: JointState) -> np.ndarray:
+        if self._pose is None:
+            return state.position.copy()
+        return standing_goals(self._pose, state.position, state.velocity, state.current_ma, self._spec)
 
     def _forget_command(self, reason: Reason, detail: str) -> None:
         self._idle = (reason, detail)
@@ -242,7 +264,7 @@ class Guard:
         """Forget command and pose: the next hold is where the joints are then."""
         self._forget_command(Reason.NO_COMMAND_YET, detail)
         self._pose = None
-        self._stopped_for_robot = False
+        self._stopped_for_robot = self._begins = False
 
     # The robot ---------------------------------------------------------------------------------------------
 

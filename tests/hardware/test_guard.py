@@ -324,6 +324,76 @@ def test_estop_goes_before_everything_and_needs_a_reset() -> None:
     assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).fresh
 
 
+# Stops and starts do not let the hand sink -----------------------------------------------------------------
+
+SAG = np.full(9, -0.03)  # how far below its goal a finger's own weight keeps a joint
+
+
+def sagging(guard: Guard, goals: np.ndarray, now: float, **changes: object) -> tuple[np.ndarray, JointState]:
+    """What the guard holds for joints that stand a little below their goals, and where those are."""
+    at = state(goals + SAG, now, **changes)
+    decision = guard.check(None, at, now)
+    assert decision.holding and decision.goals is not None
+    return decision.goals, at
+
+
+def test_stops_resets_and_starts_do_not_let_a_loaded_hand_sink() -> None:
+    guard, goals = moving_guard(0.05)
+    for turn in range(1, 6):
+        guard.estop()
+        held, _ = sagging(guard, goals, float(turn))
+        guard.reset()
+        again, at = sagging(guard, held, turn + 0.1)
+        # Whoever teleoperates begins where the goals are.
+        goals = guard.check(Command(again, turn + 0.2), dataclasses.replace(at, time=turn + 0.2), turn + 0.2).goals
+    np.testing.assert_allclose(goals, SPEC.rest + 0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "offset"),
+    [
+        ({"velocity": np.full(9, -0.5)}, -0.03),  # on its way
+        ({"current_ma": np.full(9, 400.0)}, -0.03),  # pushing
+        ({}, -0.1),  # kept away from its goal
+    ],
+)
+def test_an_emergency_stop_stops_what_moves_pushes_or_is_stuck_where_it_is(
+    changes: dict[str, object], offset: float
+) -> None:
+    guard, goals = moving_guard()
+    guard.estop()
+    at = state(goals + offset, 0.1, **changes)
+    np.testing.assert_array_equal(guard.check(None, at, 0.1).goals, at.position)
+
+
+def test_each_joint_is_stopped_by_itself() -> None:
+    guard, goals = moving_guard()
+    guard.estop()
+    moving = np.where(np.arange(9) == 4, 1.0, 0.0)
+    held, at = sagging(guard, goals, 0.1, velocity=moving)
+    np.testing.assert_array_equal(held, np.where(moving > 0.0, at.position, goals))
+
+
+def test_trouble_of_the_robot_takes_the_load_off_joints_that_stand() -> None:
+    guard, goals = moving_guard()
+    guard.update_health(health(temperature_c=71.0), True)
+    held, at = sagging(guard, goals, 0.1)
+    np.testing.assert_array_equal(held, at.position)
+
+
+@pytest.mark.parametrize("latched", [True, False])
+def test_joints_that_were_limp_are_held_where_they_are_then(latched: bool) -> None:
+    guard, goals = moving_guard()
+    guard.estop()
+    sagging(guard, goals, 0.1)
+    if not latched:
+        guard.reset()
+    guard.forget_pose()  # torque was off: somebody led the fingers, if only a little
+    held, at = sagging(guard, goals, 0.2)
+    np.testing.assert_array_equal(held, at.position)
+    assert (guard.latched is Reason.ESTOP) == latched
+
+
 # Nothing gets past it --------------------------------------------------------------------------------------
 
 angles = st.lists(st.floats(-4.0, 4.0) | st.floats(allow_nan=True), min_size=9, max_size=9).map(np.array)
@@ -400,6 +470,10 @@ class AnySequence(RuleBasedStateMachine):
     @rule()
     def reset(self) -> None:
         self.guard.reset()
+
+    @rule()
+    def forget_pose(self) -> None:
+        self.guard.forget_pose()
 
     @rule()
     def estop(self) -> None:

@@ -24,12 +24,13 @@ from vmail_hardware.emulator import EmulatedBus, Faults, WireCheck
 from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.messages import (
     command_message,
+    goals_from_message,
     latency_ns,
     ns_from_time,
     positions_from_command,
     positions_from_joint_state,
 )
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_SUBSCRIBER
 
 pytestmark = pytest.mark.xdist_group("driver")  # its tests share processes
 
@@ -342,6 +343,47 @@ def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Comman
     assert torque(bus) == [1] * SPEC.action_size
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
     ros.wait_reason("dynamixel_driver", "ok", within=3.0)
+
+
+def test_what_the_servos_pursue_is_told_of_commands_and_holds(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
+) -> None:
+    told = ros.collect(JointState, "joint_goals", GOALS)  # late, and told all the same
+    until(lambda: told.messages and told.messages[-1].name, "goals are told")
+    np.testing.assert_allclose(goals_from_message(told.messages[-1], SPEC.joint_names), SPEC.rest, atol=0.11)
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    wait_ticks(states, 5)
+    held = goals_from_message(told.messages[-1], SPEC.joint_names)
+    assert held is not None
+    np.testing.assert_allclose(held, goals(bus), atol=TICK)
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
+    until(lambda: not told.messages[-1].name, "limp servos pursue nothing")
+
+
+def test_after_torque_was_off_an_emergency_stop_holds_where_the_joints_are_then(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
+) -> None:
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
+    led = np.clip(SPEC.rest + np.where(np.arange(9) % 2, 0.05, 0.15), SPEC.lower, SPEC.upper)
+    bus.plant.push(led)
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
+    ros.wait_reason("dynamixel_driver", "estop")
+    wait_ticks(states, 5)
+    np.testing.assert_allclose(goals(bus), led, atol=0.01)
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+
+
+def test_a_driver_that_waits_for_a_first_command_is_well(ros: Ros, driver: NodeProcess) -> None:
+    assert ros.wait_reason("dynamixel_driver", "no_command_yet").level == DiagnosticStatus.OK
+
+
+def test_what_to_type_is_said(ros: Ros, driver: NodeProcess) -> None:
+    answer = ros.call(Trigger, "dynamixel_driver/estop")
+    assert answer.message.endswith("`vmail call dynamixel_driver/reset_guard`")
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
+    assert "`vmail call dynamixel_driver/torque true`" in ros.wait_reason("dynamixel_driver", "torque_off").message
 
 
 def test_torque_service(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:

@@ -152,6 +152,24 @@ def test_a_camera_that_stops_ends_in_a_named_hold(chain: Chain) -> None:
     chain.ros.wait_reason("dynamixel_driver", "ok", within=5.0)
 
 
+def test_stops_and_resets_do_not_let_the_claw_sink(chain: Chain) -> None:
+    joints = chain.ros.collect(JointState, "joint_states", SENSOR_RECORDER)
+    chain.ros.meet("dynamixel_driver")
+
+    def settled() -> np.ndarray:
+        """Where the joints (9,) are after half a second more."""
+        return np.array(joints.wait_stamped(time.time_ns() + 500_000_000)[-1].position)
+
+    for service in ("dynamixel_driver/reset_guard", "twin/reset", "dynamixel_driver/reset_guard"):
+        assert chain.ros.call(Trigger, service).success
+    before = settled()
+    for _ in range(3):
+        for service in ("dynamixel_driver/estop", "dynamixel_driver/reset_guard"):
+            assert chain.ros.call(Trigger, service).success
+            settled()
+    np.testing.assert_allclose(settled(), before, atol=0.01)  # it was 0.02 a stop, and 0.02 a reset
+
+
 def test_faults_of_the_servos_end_in_named_holds(chain: Chain) -> None:
     chain.start_episode()
     chain.sent.wait_for(3)

@@ -4,8 +4,8 @@ Reads the joints at 100 Hz and writes a command the moment it arrives. On troubl
 once and is then silent, with the reason on /diagnostics. Torque is off whenever the process ends.
 
 Subscribes: `joint_commands`. Publishes: `joint_states`, `joint_commands_sent` (what was written, and how long after
-the camera frame). Serves: `~/estop`, `~/reset_guard` (Trigger; it also restarts servos that have shut down), `~/torque`
-(SetBool).
+the camera frame), `joint_goals` (what the servos pursue, of a command or a hold; no joints while they are limp).
+Serves: `~/estop`, `~/reset_guard` (Trigger; it also restarts servos that have shut down), `~/torque` (SetBool).
 
 One thread does everything: reads and writes cannot interleave on the port.
 """
@@ -33,10 +33,18 @@ from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState
 from vmail_nodes import diagnostics
 from vmail_nodes.lifecycle import DRIVER_PRIORITY, ManagedNode, NodeError, run
-from vmail_nodes.messages import command_message, joint_state_message, ns_from_time, positions_from_command
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+from vmail_nodes.messages import (
+    command_message,
+    goals_message,
+    joint_state_message,
+    ns_from_time,
+    positions_from_command,
+)
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_PUBLISHER
 
 NS = 1e-9
+# Of holds that are no error: nobody has commanded yet, as after every start, or nobody does any more.
+LEVELS = {Reason.NO_COMMAND_YET: diagnostics.OK, Reason.COMMAND_TOO_OLD: diagnostics.WARN}
 READ_ATTEMPTS = 5
 REBOOT_S = 0.5  # a servo is back after 0.3 s
 
@@ -49,6 +57,7 @@ class DynamixelDriver(ManagedNode):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._states = self.create_publisher(JointStateMessage, "joint_states", SENSOR_PUBLISHER)
         self._sent = self.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+        self._goals = self.create_publisher(JointStateMessage, "joint_goals", GOALS)
         self._opened = contextlib.ExitStack()  # what `cleanup` has to close
         self._state: JointState | None = None
         self._torque = False  # may be on
@@ -228,6 +237,7 @@ class DynamixelDriver(ManagedNode):
             if decision.fresh and command is not None:
                 self._limited += decision.reason is not Reason.OK
                 self._publish_sent(goals, command)
+            self._publish_goals(goals)
         self._report(decision)
 
     def _due(self, decision: Decision) -> np.ndarray | None:
@@ -249,6 +259,10 @@ class DynamixelDriver(ManagedNode):
             joint_state_message(self._spec.joint_names, state.position, state.velocity, efforts, round(state.time / NS))
         )
 
+    def _publish_goals(self, goals: np.ndarray | None) -> None:
+        """None: the servos are limp, or get new goals at the next tick."""
+        self._goals.publish(goals_message(self._spec.joint_names, goals, time.time_ns()))
+
     def _publish_sent(self, goals: np.ndarray, command: JointTrajectory) -> None:
         stamp_ns, commander = ns_from_time(command.header.stamp), command.header.frame_id
         age_ns = max(0, time.time_ns() - stamp_ns)
@@ -259,17 +273,18 @@ class DynamixelDriver(ManagedNode):
 
     def _report(self, decision: Decision) -> None:
         if self._torque and not self._torque_wanted:
-            detail = "it could not be switched off everywhere; call ~/torque false again, or cut the servos' power"
+            again = self.how_to_call("~/torque false")
+            detail = f"it could not be switched off everywhere; {again} again, or cut the servos' power"
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
         elif not self._torque:
-            self._diagnostics.report(diagnostics.WARN, "torque_off", "commands are ignored; switch on with ~/torque")
+            detail = f"commands are ignored; {self.how_to_call('~/torque true')} switches it on"
+            self._diagnostics.report(diagnostics.WARN, "torque_off", detail)
         elif not decision.holding:
             # Limits act on most steps of a policy: counted in the values, not worth a change of state.
             self._diagnostics.report(diagnostics.OK, "ok")
         else:
-            waits = decision.reason in (Reason.NO_COMMAND_YET, Reason.COMMAND_TOO_OLD)
             detail = self._silence if decision.reason is Reason.BUS_SILENT else decision.detail
-            level = diagnostics.WARN if waits else diagnostics.ERROR
+            level = LEVELS.get(decision.reason, diagnostics.ERROR)
             self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
 
     def _set_torque(self, on: bool) -> None:
@@ -282,6 +297,8 @@ class DynamixelDriver(ManagedNode):
             self._bus.release(self._release)
         else:
             self._bus.set_torque(False)
+        if not on:
+            self._publish_goals(None)
         self._torque = on
         self.get_logger().info(f"torque {'on' if on else 'off'}")
 
@@ -307,16 +324,18 @@ class DynamixelDriver(ManagedNode):
             self.get_logger().warning(f"bus still lost: {error}", throttle_duration_sec=5.0)
 
     def _start_over(self) -> None:
-        """After the bus was away: wait for a new command where the joints are now. What was latched stays so."""
+        """Wait for a new command where the joints are now: the bus was away, or they were limp. A latch stays."""
         self._blind = False
         self._held = None
+        self._publish_goals(None)
+        self._guard.forget_pose()
         if self._guard.latched is None:
             self._guard.reset()
 
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._guard.estop()
         self._tick()
-        response.success, response.message = True, "holding; call ~/reset_guard to go on"
+        response.success, response.message = True, f"holding; to go on, {self.how_to_call('~/reset_guard')}"
         return response
 
     def _on_reset_guard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -329,6 +348,7 @@ class DynamixelDriver(ManagedNode):
             return response
         self._guard.reset()
         self._held = None
+        self._tick()  # whoever hears the answer may begin: nothing may still tell of what was latched
         response.success, response.message = True, f"cleared {latched}{revived}" if latched else "nothing was latched"
         return response
 

@@ -13,7 +13,7 @@ import numpy as np
 from sensor_msgs.msg import JointState, Joy
 
 from vmail_core.robot import RobotSpec
-from vmail_nodes.messages import positions_from_joint_state
+from vmail_nodes.joint_source import StayingSource
 
 AXES = (0, 1, 4)  # of a finger's joints, from the palm to the tip: left stick across and along, right stick along
 DEAD_MAN, PREVIOUS, NEXT, REST, STAY, ESTOP, HANDOVER = 5, 4, 7, 0, 1, 2, 3  # buttons: RB held; LB, start; A, B, X, Y
@@ -22,37 +22,27 @@ SILENCE_S = 0.5  # without a message from the pad nothing moves
 FULL_SCALE_S = 1.5  # a stick pushed all the way takes a joint from one limit to the other in so long
 
 
-class GamepadSource:
-    """Joint targets that sticks move at a speed, sent with every camera frame. See `Source`."""
+class GamepadSource(StayingSource):
+    """Joint targets that sticks move at a speed, sent with every camera frame. See `Source`.
 
-    topic = "joint_states"
-    message_type = JointState
-    starts_by_itself = True  # nothing moves before the dead man's button is held
-    limp = False
+    Nothing moves before the dead man's button is held.
+    """
 
     def __init__(self, spec: RobotSpec, fingers: Sequence[Sequence[int]]) -> None:
         """`fingers` are the joints (indices) that the sticks move together, at most three each."""
-        self._spec, self._fingers = spec, [list(joints) for joints in fingers]
-        self.finished = ""
+        self._fingers = [list(joints) for joints in fingers]
         self.wants_estop = self.wants_handover = False
         self._finger = 0
         self._said: list[str] = []
         self._pressed: set[int] = set()
         self._sticks, self._held, self._heard, self._moved = np.zeros(len(AXES)), False, -np.inf, 0.0
-        self.begin()
-
-    def open(self) -> None:
-        """Nothing to open: the pad is a topic."""
-
-    def close(self) -> None:
-        """Nothing to close."""
+        super().__init__(spec)
 
     def begin(self) -> None:
-        """Start from where the joints are, once they are known."""
+        """Start from where the hand is, once that is known."""
+        super().begin()
         self.target: np.ndarray | None = None
         self._pose: np.ndarray | None = None  # that a button asks for, until sticks move again
-        self._present: np.ndarray | None = None
-        self._frame: int | None = None
         self._moving = False
 
     def on_hold(self) -> None:
@@ -60,14 +50,10 @@ class GamepadSource:
         self.target = self._pose = None
 
     def add_state(self, message: JointState) -> None:
-        """Where the joints are now."""
-        self._present = positions_from_joint_state(message, self._spec.joint_names)
-        if self.target is None:
-            self.target = self._present.copy()
-
-    def add_frame(self, stamp_ns: int) -> None:
-        """A frame asks for a command."""
-        self._frame = stamp_ns
+        """Where the joints are now. Raises ValueError when the message lacks some."""
+        super().add_state(message)
+        if self.target is None and self._here is not None:
+            self.target = self._here.copy()
 
     def add_pad(self, message: Joy, now: float) -> None:
         """What the pad says at `now` (seconds of any steady clock)."""
@@ -87,18 +73,17 @@ class GamepadSource:
                 self._said.append(f"sticks move {names}")
         if self._sticks.any() or STAY in new:
             self._pose = None
-        if STAY in new and self._present is not None:
-            self.target = self._present.copy()
+        if STAY in new and self._here is not None:
+            self.target = self._here.copy()
         if REST in new and self._held:
             self._pose = self._spec.rest.copy()
 
     def command(self, now: float | None = None) -> tuple[int, np.ndarray] | None:
         """The target as the sticks have moved it by `now`."""
-        if self._frame is None or self.target is None:
+        if self.target is None or (due := self.due()) is None:
             return None
-        now = time.monotonic() if now is None else now
+        (stamp_ns, present), now = due, time.monotonic() if now is None else now
         elapsed, self._moved = min(now - self._moved, 0.2), now
-        assert self._present is not None
         moving = self._held and now - self._heard < SILENCE_S
         if moving:
             joints = self._fingers[self._finger][: len(AXES)]
@@ -106,11 +91,10 @@ class GamepadSource:
             self.target = self.target if self._pose is None else self._pose.copy()
             self.target[joints] += self._sticks[: len(joints)] * span * elapsed / FULL_SCALE_S
             # Never farther ahead than a step: a joint that is stopped by something must not wind up.
-            self.target = self._spec.limit_step(self.target, self._present)
-        elif self._moving:
-            self.target, self._pose = self._present.copy(), None
+            self.target = self._spec.limit_step(self.target, present)
+        elif self._moving and self._here is not None:
+            self.target, self._pose = self._here.copy(), None
         self._moving = moving
-        stamp_ns, self._frame = self._frame, None
         return stamp_ns, self.target.copy()
 
     def poll(self) -> str:

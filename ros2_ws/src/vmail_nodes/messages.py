@@ -119,6 +119,18 @@ def joint_state_message(
     return message
 
 
+def goals_message(names: Sequence[str], goals: np.ndarray | None, stamp_ns: int) -> JointState:
+    """JointState of the goals (N,) rad that servos pursue; without joints where they pursue none."""
+    message = JointState() if goals is None else JointState(name=list(names), position=goals.tolist())
+    message.header.stamp = time_from_ns(stamp_ns)
+    return message
+
+
+def goals_from_message(message: JointState, names: Sequence[str]) -> np.ndarray | None:
+    """The goals (N,) rad of a `goals_message`, in the order of `names`. Raises ValueError when a joint is missing."""
+    return _ordered(message.position, message.name, names, "joint goals") if message.name else None
+
+
 def positions_from_joint_state(message: JointState, names: Sequence[str]) -> np.ndarray:
     """Positions (N,) rad in the order of `names`. Raises ValueError when a joint is missing."""
     return _ordered(message.position, message.name, names, "joint state")
@@ -127,6 +139,11 @@ def positions_from_joint_state(message: JointState, names: Sequence[str]) -> np.
 def velocities_from_joint_state(message: JointState, names: Sequence[str]) -> np.ndarray:
     """Velocities (N,) rad/s in the order of `names`. Raises ValueError when a joint is missing."""
     return _ordered(message.velocity, message.name, names, "joint state")
+
+
+def efforts_from_joint_state(message: JointState, names: Sequence[str]) -> np.ndarray:
+    """Efforts (N,), mA times the robot's scale, in the order of `names`. Raises ValueError when a joint is missing."""
+    return _ordered(message.effort, message.name, names, "joint state")
 
 
 def _ordered(values: Sequence[float], present: Sequence[str], wanted: Sequence[str], what: str) -> np.ndarray:

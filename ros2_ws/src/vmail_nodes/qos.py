@@ -26,5 +26,13 @@ COMMANDS = _profile(1, ReliabilityPolicy.RELIABLE)
 COMMANDS_SENT = _profile(10, ReliabilityPolicy.RELIABLE)
 """The driver's record of what it wrote: every one counts, none replaces another."""
 
+GOALS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""What the servos pursue, both ends: the newest, also for those that come later."""
+
 DIAGNOSTICS = _profile(10, ReliabilityPolicy.RELIABLE)
 """/diagnostics, as diagnostic_updater has it."""

@@ -1,0 +1,31 @@
+"""Where a joint is to stay that stands already: at its goal, not where its load has drawn it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vmail_core.robot import RobotSpec
+
+_SINKING_RAD = 0.06  # a servo's goal and what it reaches under a finger's own weight differ by less
+_STILL_RAD_S = 0.1
+_EASY = 0.25  # of the current from which on the robot's file calls a joint loaded: a finger's weight, and no more
+
+
+def standing_goals(
+    goals: np.ndarray, position: np.ndarray, velocity: np.ndarray, current_ma: np.ndarray, spec: RobotSpec
+) -> np.ndarray:
+    """Goals (N,) rad to stay with: the last ones of joints that stand close to them, the present position of others.
+
+    Servos are springs: a joint stands a little below its goal. With where it stands as its next goal it would sink by
+    as much again, at each stop and each start. A joint that moves, that pushes hard or that something keeps far from
+    its goal gets its present position all the same: it is to stop, and to let go of what it presses upon.
+
+    Args:
+        goals: (N,) rad, what the servos pursue.
+        position, velocity, current_ma: (N,) each, of the joints now.
+        spec: says what a high current is.
+    """
+    still = np.abs(velocity) <= _STILL_RAD_S
+    close = np.abs(goals - position) <= _SINKING_RAD
+    easy = np.abs(current_ma) <= _EASY * spec.slow_current_ma
+    return np.where(still & close & easy, goals, position)
