@@ -55,7 +55,7 @@ class Fault:
     rejected: bool = False
 
 
-JOINTS_GONE = ("joint_states_missing", "joint_states_stale", "previous_command_missing")
+JOINTS_GONE = ("joint_states_missing", "joint_states_stale", "previous_command_missing", "bus_silent", "bus_lost")
 FAULTS = (
     Fault("a servo falls silent", "silent=12", ("bus_silent",), runner=JOINTS_GONE),
     Fault("a servo's answers are corrupt", "corrupt=21", ("bus_silent",), runner=JOINTS_GONE),
@@ -64,10 +64,18 @@ FAULTS = (
     Fault("the bus is unplugged", "unplug", ("bus_lost",), runner=JOINTS_GONE),
     Fault("one answer in twenty is lost", "lose=0.05"),
     Fault("one answer in fifty is 30 ms late", "spikes=0.03"),
-    Fault("a servo is overloaded and shuts down", "overload=11", ("hardware_error",), latched=True),
-    Fault("a servo overheats and shuts down", "overheat=30", ("hardware_error",), latched=True),
-    Fault("a servo is hot", "heat=20:75", ("over_temperature",)),
-    Fault("the supply is weak", "voltage=20:9.0", ("low_voltage",)),
+    Fault(
+        "a servo is overloaded and shuts down",
+        "overload=11",
+        ("hardware_error",),
+        latched=True,
+        runner=("hardware_error",),
+    ),
+    Fault(
+        "a servo overheats and shuts down", "overheat=30", ("hardware_error",), latched=True, runner=("hardware_error",)
+    ),
+    Fault("a servo is hot", "heat=20:75", ("over_temperature",), runner=("over_temperature",)),
+    Fault("the supply is weak", "voltage=20:9.0", ("low_voltage",), runner=("low_voltage",)),
     Fault("the camera stops", "camera=stopped", ("command_too_old",), runner=("camera_stale",)),
     Fault(
         "the camera repeats a picture",

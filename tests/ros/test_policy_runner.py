@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from fake_robot import QUESTION, FakeRobot
 from known_bundle import known_action, write_known_bundle
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_harness import START_TIMEOUT_S, NodeProcess, Ros
+from ros_harness import START_TIMEOUT_S, NodeProcess, Ros, until
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -26,7 +26,7 @@ from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes.alignment import BagAlignment, segments
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import latency_ns, ns_from_time, positions_from_command, time_from_ns
-from vmail_nodes.qos import COMMANDS
+from vmail_nodes.qos import COMMANDS, DIAGNOSTICS
 
 RUNNER = "vmail_nodes.policy_runner"
 CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -352,6 +352,61 @@ def test_one_command_that_the_driver_did_not_send_makes_the_policy_begin_anew(st
     assert follows_policy(run, commands[: skipped + 1])
     assert follows_policy(run, commands[skipped + 1 :])
     assert len(commands) - skipped > 4
+
+
+class Driver:
+    """What the driver says of itself."""
+
+    def __init__(self, ros: Ros) -> None:
+        self._publisher = ros.publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+
+    def say(self, level: bytes, reason: str, detail: str, name: str = "dynamixel_driver", age_s: float = 0.0) -> None:
+        values = [KeyValue(key="reason", value=reason)]
+        status = DiagnosticStatus(level=level, name=name, message=f"{reason}: {detail}", values=values)
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = time_from_ns(time.time_ns() - round(age_s * 1e9))
+        self._publisher.publish(message)
+
+
+def test_an_emergency_stop_ends_the_run_with_the_drivers_reason(start_run):
+    run = start_run(max_unsent_commands=1000)
+    driver = Driver(run.ros)
+    run.call("start")
+    run.commands.wait_for(4)
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: another hand's", name="left/dynamixel_driver")
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: reset since", age_s=3600.0)
+    run.commands.wait_for(len(run.commands.messages) + 4)
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
+    status = run.expect_stop("estop")
+    assert status.level == DiagnosticStatus.ERROR and "holding: emergency stop" in status.message
+    assert "`vmail call dynamixel_driver/reset_guard; vmail call policy_runner/start`" in status.message
+    assert_runs_again(run)
+
+
+def test_commands_that_the_driver_does_not_send_end_the_run_with_its_reason(start_run):
+    run = start_run()
+    driver = Driver(run.ros)
+    run.call("start")
+    run.commands.wait_for(4)
+    driver.say(DiagnosticStatus.ERROR, "two_commanders", "holding: keyboard, policy command at once")
+    run.commands.wait_for(len(run.commands.messages) + 4)  # a hold that ends by itself is borne ...
+    run.robot.driver = "silent"
+    assert "keyboard, policy" in run.expect_stop("two_commanders").message  # ... for a few commands
+
+
+def test_a_start_is_no_trouble_and_what_stays_missing_is_named(start_run):
+    run = start_run()
+    run.robot.joints = False
+    run.call("start")
+    assert run.ros.wait_reason("policy_runner", "waiting").level == DiagnosticStatus.OK
+
+    def warned() -> bool:
+        status = run.ros.wait_reason("policy_runner", "waiting")
+        return status.level == DiagnosticStatus.WARN and status.message.endswith("for joint_states")
+
+    until(warned, "it names what it still waits for")
+    run.robot.joints = True
+    assert follows_policy(run, run.commands.wait_for(4))
 
 
 def test_a_still_scene_is_no_frozen_camera(start_run):

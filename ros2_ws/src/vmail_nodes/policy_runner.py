@@ -1,6 +1,6 @@
 """Node `policy_runner`: a bundle in, joint commands out.
 
-Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`.
+Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`, `/diagnostics` (of the driver).
 Publishes: `joint_commands`, one point at each tick, stamped with the picture that it was computed from.
 Serves: `~/start` and `~/stop` (Trigger). A start empties the policy's memory and begins a run, as an episode begins.
 
@@ -8,7 +8,9 @@ What a policy observes is one row of the alignment that `vmail import` uses too:
 and the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
 
 The runner never commands from an old, frozen or missing input: it stops, names the reason on /diagnostics, and waits
-for the next `~/start`; the driver then holds. A bundle that is damaged or made for another robot is refused.
+for the next `~/start`; the driver then holds. Where the driver holds by itself, the run ends with the driver's reason:
+at once for an emergency stop and whatever else needs a reset, so that nothing moves when that comes. A bundle that is
+damaged or made for another robot is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -27,6 +30,7 @@ from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes.alignment import LiveAlignment, Row
 from vmail_core.robot import load_robot
 from vmail_nodes import diagnostics
+from vmail_nodes.driver_status import DriverStatus
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import (
     NS_PER_S,
@@ -38,10 +42,12 @@ from vmail_nodes.messages import (
     positions_from_joint_state,
     reach_ns,
 )
-from vmail_nodes.policy_watch import Limits, PolicyWatch
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
+from vmail_nodes.policy_watch import Limits, PolicyWatch, Trouble
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_SUBSCRIBER
 
 WATCH_PERIOD_S = 0.02
+# Inputs of a graph that is up are there within this: what is still missing then is worth a warning.
+PROMPT_S = 2.0
 # After a run's first command the driver may still be discovering this node; from then on silence means trouble.
 DISCOVERY_S = 3.0
 
@@ -53,6 +59,7 @@ class PolicyRunner(ManagedNode):
         super().__init__("policy_runner", REALTIME_PRIORITY)
         self._diagnostics = diagnostics.Diagnostics(self)
         self._publisher = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
+        self._driver = DriverStatus(self.resolve_topic_name("dynamixel_driver"))
         self._endpoints: list[Any] = []
         self._state = "idle"  # idle, waiting (for inputs) or running
 
@@ -61,7 +68,7 @@ class PolicyRunner(ManagedNode):
         folder = self.parameter("bundle", "", "Folder that `vmail export` wrote.")
         robot = self.parameter("robot", "dclaw", "Name of a robot, or path to its YAML file.")
         providers = self.parameter("providers", ["CPUExecutionProvider"], "ONNX Runtime execution providers.")
-        self._start_at_once = self.parameter("start_on_activate", False, "Begin a run without ~/start.")
+        self._start_at_once = self.parameter("start_on_activate", False, "Begin a run at once, without being called.")
         self._start_timeout_s = self.parameter(
             "start_timeout_s", 30.0, "How long a run waits for camera, joint states and driver.", 0.1, 600.0
         )
@@ -86,9 +93,8 @@ class PolicyRunner(ManagedNode):
         self._warm_up()
         self._begin_run()
         observes = "pictures and joint positions" if bundle.sizes.joints else "pictures"
-        self._diagnostics.report(
-            diagnostics.OK, "idle", "call ~/start to begin a run", bundle=bundle.digest[:12], observes=observes
-        )
+        detail = f"{self.how_to_call('~/start')} begins a run"
+        self._diagnostics.report(diagnostics.OK, "idle", detail, bundle=bundle.digest[:12], observes=observes)
 
     def activate(self) -> None:
         """Listen, offer the services, and begin a run if so asked."""
@@ -101,7 +107,8 @@ class PolicyRunner(ManagedNode):
         ]
         if self._confirmed:
             sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
-            self._endpoints.insert(0, sent)
+            news = self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+            self._endpoints = [sent, news, *self._endpoints]
         if self._start_at_once:
             self._start()
 
@@ -140,7 +147,7 @@ class PolicyRunner(ManagedNode):
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
         response.message = f"stopped after {self._steps} commands" if self._state != "idle" else "was not running"
-        self._stop(diagnostics.OK, "stopped", "by ~/stop")
+        self._stop(diagnostics.OK, "stopped", "as asked for")
         return response
 
     def _start(self) -> None:
@@ -148,7 +155,7 @@ class PolicyRunner(ManagedNode):
         # How long was waited is told by a steady clock: a simulated one jumps from 0 when its first message comes.
         self._started_ns, self._started = self._now_ns(), time.monotonic()
         self._state = "waiting"
-        self._diagnostics.report(diagnostics.WARN, "waiting", "for camera, joint states and driver", steps=0)
+        self._diagnostics.report(diagnostics.OK, "waiting", "for camera, joint states and driver", steps=0)
 
     def _stop(self, level: bytes, reason: str, detail: str) -> None:
         self._state = "idle"
@@ -158,7 +165,7 @@ class PolicyRunner(ManagedNode):
         """A new run remembers nothing of the last one: neither pictures nor commands."""
         self._alignment = LiveAlignment(self._robot, self._size)
         self._steps = self._unsent = 0
-        self._commanded_ns = self._sent_ns = 0
+        self._commanded_ns = self._sent_ns = self._started_ns = 0
         self._slowest_ms = 0.0
 
     def _on_joint_states(self, message: JointState) -> None:
@@ -179,6 +186,14 @@ class PolicyRunner(ManagedNode):
     def _note_sent(self, stamp_ns: int, positions: np.ndarray) -> None:
         self._alignment.on_sent(stamp_ns, positions)
         self._sent_ns = max(stamp_ns, self._sent_ns)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        # What the driver said before the start may have been reset since, and only be late.
+        news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns
+        cause = self._driver.trouble
+        if news and self._state != "idle" and cause is not None and self._driver.latched:
+            go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
+            self._stop(diagnostics.ERROR, cause.reason, f"{cause.detail}; to go on, {go_on}")
 
     def _on_image(self, message: Image) -> None:
         stamp_ns = ns_from_time(message.header.stamp)
@@ -245,8 +260,9 @@ class PolicyRunner(ManagedNode):
         if unsent and self._sent_ns == 0 and self._now_ns() - self._begun_ns < DISCOVERY_S * NS_PER_S:
             self._steps = 0
         elif self._unsent >= self._max_unsent:
-            detail = f"the driver did not send the last {self._unsent} commands; see its diagnostics"
-            self._stop(diagnostics.ERROR, "previous_command_missing", detail)
+            unexplained = f"the driver did not send the last {self._unsent} commands; see its diagnostics"
+            cause = self._driver.trouble or Trouble("previous_command_missing", unexplained)
+            self._stop(diagnostics.ERROR, *cause)
             return False
         elif self._steps:
             self.get_logger().warning(f"the policy begins anew: {row.reason}")
@@ -256,9 +272,16 @@ class PolicyRunner(ManagedNode):
         """Judge the inputs also when none comes."""
         if self._state == "running":
             self._inputs_are_good()
-        elif self._state == "waiting" and self._start_timed_out():
-            missing = ", ".join(self._missing()) or "a picture taken after the start"
+        elif self._state == "waiting":
+            self._judge_waiting(time.monotonic() - self._started)
+
+    def _judge_waiting(self, waited_s: float) -> None:
+        """At first that is how a run begins; then a reason to look; in the end an error."""
+        missing = ", ".join(self._missing()) or "a picture taken after the start"
+        if waited_s > self._start_timeout_s:
             self._stop(diagnostics.ERROR, "inputs_missing", f"waited {self._start_timeout_s} s for {missing}")
+        elif waited_s > PROMPT_S:
+            self._diagnostics.report(diagnostics.WARN, "waiting", f"still, for {missing}")
 
     def _inputs_are_good(self) -> bool:
         trouble = self._watch.trouble(self._now_ns())
@@ -278,9 +301,6 @@ class PolicyRunner(ManagedNode):
         """A message that makes no sense ends a run; between runs it is of no concern."""
         if self._state != "idle":
             self._stop(diagnostics.ERROR, reason, str(error))
-
-    def _start_timed_out(self) -> bool:
-        return time.monotonic() - self._started > self._start_timeout_s
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
