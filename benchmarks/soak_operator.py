@@ -19,7 +19,7 @@ from vmail_hardware.guard import Reason
 from vmail_nodes.diagnostics import reason_of
 
 COMMANDERS = ("teleop", "policy_runner")
-BUSY = {"teleop": ("running", "camera_too_old", "state_missing"), "policy_runner": ("running", "waiting")}
+BUSY = {"teleop": ("running", "waiting", "camera_too_old", "state_missing"), "policy_runner": ("running", "waiting")}
 NEEDS_RESET = tuple(reason.value for reason in Reason if reason.is_latched)
 NEEDS_TORQUE = ("torque_off", "torque_may_be_on")
 TAKE_S, REACTION_S, LOOK_S = (3.0, 10.0), (0.2, 1.0), 0.2

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import rclpy
 from ros_harness import Ros
 from std_srvs.srv import SetBool, Trigger
 
+import vmail_nodes
 from vmail import cli
+from vmail_nodes.lifecycle import ManagedNode
 
 
 @pytest.fixture
@@ -64,3 +69,29 @@ def test_a_service_that_is_not_there_names_those_that_are(
     monkeypatch.setattr("vmail.commands.services.WAIT_S", 3.0)
     assert cli.main(["call", "test_probe/missing"]) == 2
     assert "/test_probe/refuse" in capsys.readouterr().err
+
+
+def literals(tree: ast.AST) -> set[str]:
+    """Texts of a program that may be shown: all but docstrings and the arguments of functions that take such names."""
+    takers = ("create_service", "how_to_call")
+    apart: set[int] = set()
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and node.body and isinstance(node.body[0], ast.Expr):
+            apart.add(id(node.body[0].value))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in takers:
+            apart |= {id(part) for argument in node.args for part in ast.walk(argument)}
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return {node.value for node in texts if id(node) not in apart}
+
+
+@pytest.mark.parametrize("module", sorted(Path(vmail_nodes.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_people_are_told_what_they_can_type(module: Path) -> None:
+    assert not {text for text in literals(ast.parse(module.read_text())) if "~/" in text}
+
+
+def test_what_to_type_knows_the_namespace(ros: Ros) -> None:
+    node = rclpy.create_node("teleop", namespace="left", context=ros.node.context)
+    told = ManagedNode.how_to_call(node, "~/start", "dynamixel_driver/torque true")
+    assert told == "`vmail call left/teleop/start; vmail call left/dynamixel_driver/torque true`"
+    node.destroy_node()

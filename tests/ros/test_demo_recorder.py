@@ -38,6 +38,7 @@ from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_PUBLISH
 ROBOT = load_robot("dclaw")
 REST = ROBOT.rest
 MODULE = "vmail_nodes.demo_recorder"
+NEXT_STEP = "set up the scene, then `vmail call demo_recorder/start`"
 
 
 class Rig:
@@ -314,8 +315,8 @@ def test_what_happens_is_told_and_who_commanded_is_noted(
     finally:
         rig.stop()
     told = re.findall(r"\]: (take 1.*)", recorder.output)
-    assert told[:3] == ["take 1: recording", "take 1 discarded: set up the scene, then call ~/start", told[0]]
-    assert re.fullmatch(r"take 1 kept, \d\.\d s; but .*no joint moved.*: set up the scene, then call ~/start", told[3])
+    assert told[:3] == ["take 1: recording", f"take 1 discarded: {NEXT_STEP}", told[0]]
+    assert re.fullmatch(rf"take 1 kept, \d\.\d s; but .*no joint moved.*: {NEXT_STEP}", told[3])
     until(lambda: said.read_text().count("\n") == 4, "all is spoken")
     assert said.read_text().splitlines()[:3] == ["recording take 1", "take 1 discarded", "recording take 1"]
     import_bags([take], tmp_path / "episodes", ROBOT)
@@ -415,6 +416,30 @@ def test_keys_on_a_terminal_run_the_takes(ros, output, ros_domain):
         os.close(controller)
     assert bag_topics(output / "take_0002")["/camera/image_raw"] >= 2
     assert sorted(path.name for path in output.iterdir()) == ["take_0001", "take_0002"]
+
+
+def test_keys_that_are_pressed_elsewhere_do_and_tell_the_same(ros, rig, recorder, output):
+    answers = []
+
+    def begun() -> bool:
+        answers.append(call(ros, "next"))
+        return answers[-1][0]
+
+    until(begun, "a take begins")  # until camera and joints were heard, a refusal says what is missing
+    assert answers[-1] == (True, "take 1: recording")
+    assert all("nothing" in said for _, said in answers[:-1])
+    assert (output / "take_0001" / "take_0001.mcap").exists()
+    rig.wait_frames(3)
+    kept, said = call(ros, "next")
+    assert kept and re.fullmatch(r"take 1 kept, .*: set up the scene, then press →", said)
+    assert call(ros, "again") == (True, "take 1 discarded: set up the scene, then press →; take 1: recording")
+    assert call(ros, "again")[0]  # one in progress, too
+    rig.wait_frames(3)
+    ended, said = call(ros, "end")
+    assert ended and re.fullmatch(r"take 1 kept, .*; the recorder ends", said) and "press" not in said
+    assert recorder.wait() == 0
+    assert bag_topics(output / "take_0001")["/camera/image_raw"] >= 3
+    assert re.findall(r"\]: (take 1: recording)", recorder.output)  # in its own terminal it is told, too
 
 
 def own(terminal: int) -> None:

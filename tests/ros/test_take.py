@@ -128,14 +128,36 @@ def test_keys_become_commands_without_enter(terminal):
         (b"\x1b[D", [DISCARD]),
         (b"d", [DISCARD]),
         (b"q", [STOP]),
-        (b"\x1b", [STOP]),
         (b"x", []),
         (b"\x1b[A", []),
+        (b"\x1b[3~", []),
+        (b"\x1b[1;5C", []),
+        (b"\x1b[An", [NEXT]),
         (b"\x1b[Cd", [NEXT, DISCARD]),
         (b"nq", [NEXT, STOP]),
     ):
         os.write(controller, typed)
         assert keys.poll() == commands, typed
+    keys.close()
+
+
+def test_an_arrow_that_comes_in_pieces_is_not_taken_for_escape(terminal):
+    controller, descriptor = terminal
+    keys = Keys(descriptor)
+    for piece, commands in (
+        (b"n\x1b", [NEXT]),
+        (b"[", []),
+        (b"C", [NEXT]),
+        (b"\x1b", []),
+        (b"", [STOP]),  # nothing came after it
+        (b"\x1b[", []),
+        (b"", []),
+        (b"C", []),
+        (b"\x1b[D" * 20, [DISCARD] * 20),
+        (b"\x1bd", [STOP, DISCARD]),
+    ):
+        os.write(controller, piece)
+        assert keys.poll() == commands, piece
     keys.close()
 
 

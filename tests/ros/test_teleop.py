@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -18,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 import vmail_sim
 from vmail.demo.settings import SHIPPED_TAKES
 from vmail_core.robot import load_robot
+from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.keyboard import JointKeys
 from vmail_nodes.messages import (
     image_from_array,
@@ -26,6 +29,8 @@ from vmail_nodes.messages import (
     positions_from_command,
 )
 from vmail_nodes.qos import COMMANDS, SENSOR_PUBLISHER
+from vmail_nodes.recorder_keys import SERVICES, RecorderKeys
+from vmail_nodes.take_keys import NEXT
 from vmail_sim.dclaw.model import VALVE_JOINT
 from vmail_sim.experts import load_expert
 
@@ -64,13 +69,75 @@ def test_the_expert_commands_what_it_would_in_the_simulator(ros: Ros, start_node
     ros.wait_reason("teleop", "idle")  # max_steps
 
 
+def reports(ros: Ros) -> list[tuple[bytes, str]]:
+    """Level and reason of teleop so far, without repetitions."""
+    found = [(s.level, reason_of(s)) for m in ros.diagnostics.messages for s in m.status if s.name == "teleop"]
+    return [report for index, report in enumerate(found) if index == 0 or found[index - 1] != report]
+
+
 def test_pictures_without_states_are_named(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
-    start_node("vmail_nodes.teleop", {"task": TASK, "start_on_activate": True})
+    start_node("vmail_nodes.teleop", {"task": TASK, "start_on_activate": True, "start_timeout_s": 2.0})
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
     picture = np.zeros((8, 8, 3), np.uint8)
     camera = ros.node.create_timer(0.1, lambda: images.publish(image_from_array(picture, time.time_ns())))
     assert "twin/state" in ros.wait_reason("teleop", "state_missing").message
     ros.node.destroy_timer(camera)
+
+
+def test_a_start_before_camera_and_joints_is_no_error(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    keyboard, terminal = pty.openpty()
+    start_node("vmail_nodes.teleop", {"mode": "keyboard"}, stdin=terminal)
+    told = ros.wait_reason("teleop", "waiting").message
+    assert "/camera/image_raw and /joint_states" in told
+    states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    picture, rest = np.zeros((8, 8, 3), np.uint8), SPEC.rest
+
+    def publish() -> None:
+        states.publish(joint_state_message(SPEC.joint_names, rest, 0 * rest, None, time.time_ns()))
+        images.publish(image_from_array(picture, time.time_ns()))
+
+    robot = ros.node.create_timer(0.1, publish)
+    ros.wait_reason("teleop", "running")
+    assert {level for level, _ in reports(ros)} <= {DiagnosticStatus.STALE, DiagnosticStatus.OK}, reports(ros)
+    ros.node.destroy_timer(robot)
+    status = ros.wait_reason("teleop", "camera_too_old")  # one that was there is missed at once
+    assert status.level == DiagnosticStatus.ERROR
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_a_camera_that_never_comes_is_an_error_in_the_end(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    start_node("vmail_nodes.teleop", {"task": TASK, "start_on_activate": True, "start_timeout_s": 1.0})
+    status = ros.wait_reason("teleop", "camera_too_old")
+    assert status.level == DiagnosticStatus.ERROR and "nothing has come on /camera/image_raw" in status.message
+
+
+def test_keys_for_a_recorder_that_is_not_there_say_so(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    keyboard, terminal = pty.openpty()
+    node = start_node("vmail_nodes.teleop", {"mode": "keyboard"}, stdin=terminal)
+    until(lambda: "keys: " in node.output, "the keyboard listens")
+    os.write(keyboard, b"\x1b[C")
+    until(lambda: "no recorder is running" in node.output, "it says that there is no recorder")
+    assert node.process.poll() is None
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_a_recorder_that_does_not_answer_is_not_waited_for(ros: Ros) -> None:
+    node = rclpy.create_node("teleop", context=ros.node.context)
+    mute = rclpy.create_node("demo_recorder", context=ros.node.context)  # nobody spins it
+    for name in SERVICES.values():
+        mute.create_service(Trigger, f"~/{name}", lambda request, response: response)
+    recorder = RecorderKeys(node, answer_s=0.2)
+    until(lambda: all(client.service_is_ready() for client in node.clients), "the services appear")
+    began = time.monotonic()
+    recorder.press(NEXT)
+    assert recorder.watch() == "" and time.monotonic() - began < 0.2
+    until(lambda: "does not answer" in recorder.watch(), "it is given up")
+    assert recorder.watch() == ""
+    mute.destroy_node()
+    node.destroy_node()
 
 
 def test_keys_move_their_joint_within_its_limits() -> None:

@@ -1,4 +1,4 @@
-"""What a gamepad and a recorded take command, without nodes."""
+"""What a gamepad, a recorded take and keys command, without nodes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from vmail.demo.settings import SHIPPED_TAKES
 from vmail_core.robot import load_robot
 from vmail_nodes import gamepad_source as pad
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
-from vmail_nodes.messages import joint_state_message
+from vmail_nodes.messages import goals_message, joint_state_message
 from vmail_nodes.replay_source import PATIENCE_STEPS, ReplaySource
+from vmail_nodes.take_keys import DISCARD, NEXT, STOP
+from vmail_nodes.teleop_sources import KeyboardSource
 
 SPEC = load_robot("dclaw")
 TAKE = SHIPPED_TAKES / "take_0001"
@@ -171,3 +173,75 @@ def test_what_is_no_take_is_refused(tmp_path: Path) -> None:
     (cut / "metadata.yaml").unlink()
     with pytest.raises(ValueError, match="vmail recover"):
         ReplaySource(SPEC, str(cut))
+
+
+# The keyboard ---------------------------------------------------------------------------------------------
+
+SAG = 0.03  # how far below its goal a finger's own weight keeps a joint
+
+
+def loaded(positions: np.ndarray, velocity: float = 0.0, current_ma: float = 40.0) -> JointState:
+    """Joints as the driver tells of them: with currents."""
+    return joint_state_message(
+        SPEC.joint_names, positions, np.full(9, velocity), np.full(9, SPEC.joint_states_current_scale * current_ma), 1
+    )
+
+
+def keyboard(state: JointState, goals: np.ndarray | None = MIDDLE) -> KeyboardSource:
+    """Keys for a hand in this state, with what its servos pursue."""
+    source = KeyboardSource(SPEC, 0.08)
+    source.add_goals(goals_message(SPEC.joint_names, goals, 1))
+    source.add_state(state)
+    return source
+
+
+def commanded(source: KeyboardSource) -> np.ndarray:
+    source.add_frame(1)
+    due = source.command()
+    assert due is not None
+    return due[1]
+
+
+def test_a_start_keeps_a_loaded_hand_at_its_goals() -> None:
+    for state in (loaded(MIDDLE - SAG), loaded(MIDDLE + SAG)):
+        source = keyboard(state)
+        for again in (source.begin, source.on_hold, lambda source=source: source.press([" "], 0.0)):
+            again()
+            source.add_state(state)
+            np.testing.assert_array_equal(commanded(source), MIDDLE)
+
+
+@pytest.mark.parametrize(
+    ("state", "goals"),
+    [
+        (loaded(MIDDLE - 0.2), MIDDLE),  # led elsewhere, or stuck
+        (loaded(MIDDLE - SAG, velocity=0.5), MIDDLE),
+        (loaded(MIDDLE - SAG, current_ma=400.0), MIDDLE),  # pushing
+        (loaded(MIDDLE - SAG), None),  # limp
+        (joints(MIDDLE - SAG), MIDDLE),  # of a driver that tells no currents
+    ],
+)
+def test_otherwise_it_begins_where_the_joints_are(state: JointState, goals: np.ndarray | None) -> None:
+    np.testing.assert_array_equal(commanded(keyboard(state, goals)), state.position)
+
+
+def test_the_moved_joint_and_all_of_them_are_shown_with_what_is_commanded() -> None:
+    source = keyboard(loaded(MIDDLE))
+    target = MIDDLE[1] + 2 * 0.08 * SPEC.scale[1]
+    assert source.press(["w", "w"], 1.0).endswith(f"{SPEC.joint_names[1]} to {target:+.2f} rad")
+    assert source.press([], 1.5) == "" and not source.shown  # on its way
+    moved = MIDDLE.copy()
+    moved[1] = target - SAG
+    source.add_goals(goals_message(SPEC.joint_names, moved + SAG * (np.arange(9) == 1), 2))
+    source.add_state(loaded(moved))
+    source.press([], 2.0)
+    assert source.shown == [f"rad, measured (commanded): FFJ11 {target - SAG:+.2f} ({target:+.2f})"]
+    source.press(["v"], 3.0)
+    assert len(source.shown) == 2 and all(f"{name} " in source.shown[1] for name in SPEC.joint_names)
+
+
+def test_the_recorders_keys_move_no_joint() -> None:
+    source = keyboard(loaded(MIDDLE))
+    assert source.press(["\x1b[C", "\x1b[D", "\x1b", "\x1b[A"], 0.0) == ""
+    assert source.take_keys == [NEXT, DISCARD, STOP]
+    np.testing.assert_array_equal(commanded(source), MIDDLE)

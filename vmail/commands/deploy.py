@@ -101,18 +101,10 @@ def replay(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[], str] | None]:
     """Keys pressed since the last call; None where no terminal can be read."""
-    from vmail_nodes.keyboard import KeyReader
-    from vmail_nodes.take_keys import terminal_is_ours
+    from vmail.terminal_keys import single_keys
 
-    if not terminal_is_ours():
-        yield None
-        return
-    reader = KeyReader()
-    reader.open()
-    try:
-        yield reader.keys
-    finally:
-        reader.close()
+    with single_keys() as keys:
+        yield None if keys is None else lambda: "".join(key for key in keys.typed() if len(key) == 1)
 
 
 def fake_bus(arguments: argparse.Namespace) -> int:

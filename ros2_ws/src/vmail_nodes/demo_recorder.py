@@ -4,11 +4,13 @@
 
 Messages are stored as they arrived, without decoding them. Services of type std_srvs/Trigger: `~/start` begins a take,
 `~/stop` keeps it, `~/discard` deletes it, also right after it was kept. A take that is no good is put aside into
-`.rejected`, with the reason.
+`.rejected`, with the reason. `~/next`, `~/again` and `~/end` do what the keys →, ← and Esc do, for those who press them
+where the keyboard teleoperates.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import shutil
 import sys
@@ -33,9 +35,10 @@ from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
 from vmail_nodes.raw_header import commander, stamp_ns
+from vmail_nodes.recorder_keys import SERVICES as KEY_SERVICES
 from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, number_of, reject_take
 from vmail_nodes.take_inputs import Inputs
-from vmail_nodes.take_keys import DISCARD, HANDOVER, HELP, NEXT, STOP, Keys, open_keys
+from vmail_nodes.take_keys import DISCARD, HANDOVER, HELP, NEXT, Keys, open_keys
 from vmail_nodes.take_notes import TakeNotes
 from vmail_nodes.take_quality import OFF, REJECT, TakeGate
 
@@ -74,6 +77,8 @@ class DemoRecorder(ManagedNode):
         self._keys: Keys | None = None
         self._prompts: Prompts | None = None
         self._active = self._led = False
+        self._keyed = self._ending = False  # keys come from another terminal; the last of them was Esc
+        self._told: collections.deque[str] = collections.deque(maxlen=2)  # no key leads to more lines
         self._commands = self._last_command_ns = 0
         self._endpoints: list[Any] = []
 
@@ -89,14 +94,17 @@ class DemoRecorder(ManagedNode):
         self._inputs = Inputs(self._names[topic] for topic in SENSORS)
         for name, act in zip(SERVICES, (self._start, self._stop, self._discard), strict=True):
             self._endpoints.append(self.create_service(Trigger, f"~/{name}", functools.partial(self._serve, act)))
+        for key, name in KEY_SERVICES.items():
+            self._endpoints.append(self.create_service(Trigger, f"~/{name}", functools.partial(self._on_key, key)))
         self._endpoints += [self.create_timer(FLUSH_S, self._flush), self.create_timer(POLL_S, self._poll)]
 
     def activate(self) -> None:
         """Accept takes."""
         self._active = True
         self._keys = open_keys()
-        services = " | ".join(f"{self.get_fully_qualified_name().lstrip('/')}/{name}" for name in SERVICES)
-        print(HELP if self._keys else f"no keys here; from another terminal: vmail call {services}", flush=True)
+        services = " | ".join(self.how_to_call(f"~/{name}") for name in SERVICES)
+        elsewhere = f"no keys here: → ← and Esc work where the keyboard teleoperates; from any terminal {services}"
+        print(HELP if self._keys else elsewhere, flush=True)
         self._prompts = Prompts(self.get_logger(), self._speech)
         self.diagnostics.report(OK, "idle", f"takes go to {self._output}", take="")
 
@@ -208,6 +216,12 @@ class DemoRecorder(ManagedNode):
             response.message, response.success = act(), True
         except (NodeError, OSError) as error:
             response.message, response.success = str(error), False
+        return response
+
+    def _on_key(self, key: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """A key that was pressed in another terminal, where its answer is read."""
+        self._keyed = True
+        response.success, response.message = self._press(key)
         return response
 
     def _start(self) -> str:
@@ -339,16 +353,34 @@ class DemoRecorder(ManagedNode):
         if self._take and self._max_seconds and time.monotonic() - self._started >= self._max_seconds:
             self._try(self._stop)
         for key in self._keys.poll() if self._keys else ():
-            if key == STOP:
-                self.trigger_shutdown()  # which keeps a take in progress
-                return
-            elif key == NEXT:
-                self._try(self._stop if self._take else self._start)
-            elif key == HANDOVER:
+            if key == HANDOVER:
                 self._hand_over()
-            elif key == DISCARD:
-                there = self._take or (self._kept and self._kept.path.exists())
-                self._try(*([self._discard] if there else []), self._start)
+            else:
+                self._press(key)
+        if self._ending:
+            self.trigger_shutdown()
+
+    def _press(self, key: str) -> tuple[bool, str]:
+        """Do what a key means, NEXT, DISCARD or STOP; returns whether all of it was done, and what was told."""
+        self._told.clear()
+        if self._ending:
+            return False, "the recorder ends"
+        if key == NEXT:
+            done = self._try(self._stop if self._take else self._start)
+        elif key == DISCARD:
+            there = self._take or (self._kept and self._kept.path.exists())
+            done = self._try(*([self._discard] if there else []), self._start)
+        else:
+            done = self._try(self._finish)
+        return done, "; ".join(self._told)
+
+    def _finish(self) -> str:
+        """Keep a take in progress; the node ends at the next look, once this was answered."""
+        self._ending = True
+        if self._take:
+            self._stop()
+        self._told.append("the recorder ends")
+        return self._told[-1]
 
     def _hand_over(self) -> None:
         if not self._handover.service_is_ready():
@@ -356,26 +388,31 @@ class DemoRecorder(ManagedNode):
             return
         self._handover.call_async(Trigger.Request())  # teleop says what comes of it
 
-    def _try(self, *acts: Callable[[], str]) -> None:
-        """Do one after the other what nobody waits for an answer to; the first that fails says why and ends it."""
+    def _try(self, *acts: Callable[[], str]) -> bool:
+        """Do one after the other; the first that fails says why and ends it. Returns whether all was done."""
         try:
             for act in acts:
                 act()
         except (TakeRejected, TakeError):
-            pass  # which is told
+            return False  # which is told
         except (NodeError, OSError) as error:
             self._tell(str(error), "that failed; look at the terminal", ERROR)
+            return False
+        return True
 
     def _report_idle(self, detail: str, **values: Any) -> None:
         self.diagnostics.report(OK, "idle", detail, quiet=True, take="", **values)
 
     def _tell(self, line: str, words: str, level: bytes = OK) -> None:
+        self._told.append(line)
         if self._prompts:
             self._prompts.tell(line, words, level)
 
     def _next(self) -> str:
         """What whoever records does before the next take, if there will be one."""
-        return f": set up the scene, then {'press →' if self._keys else 'call ~/start'}" if self._active else ""
+        if not self._active or self._ending:
+            return ""
+        return f": set up the scene, then {'press →' if self._keys or self._keyed else self.how_to_call('~/start')}"
 
 
 def main() -> int:

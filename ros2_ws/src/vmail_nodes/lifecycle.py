@@ -94,6 +94,12 @@ class ManagedNode(LifecycleNode):
                 raise NodeError(f"parameter {name}: {error} (a float needs its point: 10.0)") from error
         return self.get_parameter(name).value
 
+    def how_to_call(self, *services: str) -> str:
+        """What to type to call services one after the other: "~/start", "~/torque true", "teleop/start" beside it."""
+        words = [service.split() for service in services]
+        calls = [" ".join([self.resolve_service_name(name).lstrip("/"), *value]) for name, *value in words]
+        return "`" + "; ".join(f"vmail call {call}" for call in calls) + "`"
+
     def require_wall_time(self) -> None:
         """Raises NodeError where the clock is simulated: devices stamp with the wall clock, and so does the twin."""
         if self.get_parameter("use_sim_time").value:

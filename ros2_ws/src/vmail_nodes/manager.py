@@ -79,7 +79,7 @@ class Manager(ManagedNode):
         """Raises NodeError with the name of the node that does not come up; then none is, as far as they obey."""
         try:
             for name in self._nodes:
-                self._diagnostics.report(diagnostics.WARN, "starting", f"waiting for {name}")
+                self._diagnostics.report(diagnostics.OK, "starting", f"waiting for {name}")
                 state = self._state(name, self._timeout)
                 if state not in UP:
                     raise NodeError(f"{name} has ended; start its process again")
@@ -106,7 +106,8 @@ class Manager(ManagedNode):
         if trouble:
             self._diagnostics.report(diagnostics.ERROR, "may_be_up", f"{trouble}. Cut the servos' power if in doubt")
         else:
-            self._diagnostics.report(diagnostics.WARN, "stopped", "no node is active; call ~/start")
+            again = self.how_to_call("~/start")
+            self._diagnostics.report(diagnostics.WARN, "stopped", f"no node is active; {again} brings them up")
         return trouble
 
     def _watch(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import termios
@@ -14,34 +15,53 @@ HELP = (
     "keys: → or n begins a take and keeps it; ← or d discards it and begins it again; "
     "p hands control to the policy and back; Esc or q ends"
 )
+ESCAPE = "\x1b"
 _KEYS = {
-    b"\x1b[C": NEXT,
-    b"\x1bOC": NEXT,
-    b"n": NEXT,
-    b"\x1b[D": DISCARD,
-    b"\x1bOD": DISCARD,
-    b"d": DISCARD,
-    b"\x1b": STOP,
-    b"q": STOP,
-    b"p": HANDOVER,
+    "\x1b[C": NEXT,
+    "\x1bOC": NEXT,
+    "n": NEXT,
+    "\x1b[D": DISCARD,
+    "\x1bOD": DISCARD,
+    "d": DISCARD,
+    ESCAPE: STOP,
+    "q": STOP,
+    "p": HANDOVER,
 }
+SPECIAL_KEYS = {key: command for key, command in _KEYS.items() if key.startswith(ESCAPE)}
+"""Those that are no letters, which a keyboard that moves joints has a use for."""
+_ONE_KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|.", re.DOTALL)
+_BEGUN_KEY = re.compile(r"\x1b(\[[0-?]*[ -/]*|O)?\Z")
 
 
 class Keys:
-    """The terminal in a mode where keys come at once; Ctrl-C still interrupts."""
+    """The terminal in a mode where keys come at once, without echo; Ctrl-C still interrupts."""
 
     def __init__(self, descriptor: int) -> None:
         """Read keys from a terminal's descriptor, until `close`."""
         self._descriptor = descriptor
+        self._begun = ""  # of a key whose bytes have not all come
         self._saved: list[Any] | None = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor)
 
     def poll(self) -> list[str]:
         """Commands since the last call: NEXT, DISCARD, STOP, HANDOVER. Other keys mean nothing."""
-        pressed = []
-        while key := self.read():  # none, or the terminal has gone
-            pressed += _commands(key)
-        return pressed
+        return [_KEYS[key] for key in self.typed() if key in _KEYS]
+
+    def typed(self) -> list[str]:
+        """Keys pressed since the last call, without waiting. An arrow and its like is one key of several characters.
+
+        The bytes of one may come apart, over a slow line: then it is among the keys of the next call. So is Esc, which
+        is known from an arrow's beginning by nothing coming after it.
+        """
+        came, begun = b"", self._begun
+        while chunk := self.read():  # none, or the terminal has gone
+            came += chunk
+        text, self._begun = begun + came.decode(errors="ignore"), ""
+        if came and (unfinished := _BEGUN_KEY.search(text)):
+            text, self._begun = text[: unfinished.start()], unfinished[0]
+        elif text != ESCAPE and not came:
+            return []  # the beginning of a key that never came
+        return _ONE_KEY.findall(text)
 
     def read(self, wait_s: float = 0.0) -> bytes | None:
         """What was typed, waiting so many seconds for it: None for nothing, empty when the terminal has gone."""
@@ -76,16 +96,3 @@ def _in_background(descriptor: int) -> bool:
         return os.tcgetpgrp(descriptor) != os.getpgrp()
     except OSError:
         return False  # the terminal of another session, as under `vmail up`: reading it stops nobody
-
-
-def _commands(data: bytes) -> list[str]:
-    """Split what one read brought: keys pressed quickly come together, an arrow key comes as three bytes."""
-    found: list[str] = []
-    while data:
-        key = data[:3] if data[:3] in _KEYS else data[:1]
-        if key == b"\x1b" and data[1:2] in (b"[", b"O"):
-            return found  # some other special key: not Esc
-        if key in _KEYS:
-            found.append(_KEYS[key])
-        data = data[len(key) :]
-    return found

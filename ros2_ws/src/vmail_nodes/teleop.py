@@ -3,10 +3,11 @@
 At the robot's control rate a camera frame gives a command, stamped with that frame's time, so that a recording pairs
 them; frames between, of a faster camera, give none. In mode kinesthetic the hand is limp and led by hand.
 
-Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; mode gamepad: `joy` too.
-Publishes: `joint_commands`. Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger). Calls: `dynamixel_driver/estop`, when
-the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic), and `policy_runner/start` and `/stop`
-to hand control over and to take it back. Keyboard and gamepad start by themselves, with the joints where they are.
+Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; modes keyboard and gamepad:
+`joint_goals` too, and gamepad `joy`. Publishes: `joint_commands`. Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger).
+Calls: `dynamixel_driver/estop`, when the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic),
+`policy_runner/start` and `/stop` to hand control over and to take it back, and, for the recorder's keys (mode
+keyboard), `demo_recorder/next`, `/again` and `/end`. Keyboard and gamepad start by themselves, where the hand is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from rclpy.client import Client
 from rclpy.task import Future
-from sensor_msgs.msg import Image, Joy
+from sensor_msgs.msg import Image, JointState, Joy
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -29,11 +30,13 @@ from vmail_hardware.calibration import CalibrationError, find_calibration
 from vmail_nodes import diagnostics
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
 from vmail_nodes.handover import Handover
+from vmail_nodes.joint_source import StayingSource
 from vmail_nodes.kinesthetic_source import KinestheticSource
 from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.messages import command_message, ns_from_time, reach_ns
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_SUBSCRIBER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_SUBSCRIBER
+from vmail_nodes.recorder_keys import RecorderKeys
 from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
 
@@ -54,7 +57,9 @@ class Teleop(ManagedNode):
         self._estop: Client = self.create_client(Trigger, "dynamixel_driver/estop")
         self._torque: Client = self.create_client(SetBool, "dynamixel_driver/torque")
         self._handover = Handover(self, self._start)
+        self._recorder = RecorderKeys(self)
         self._running = False
+        self._seen_picture = self._seen_state = False
         self._obeyed: float | None = None
         self._steps = 0
 
@@ -72,7 +77,10 @@ class Teleop(ManagedNode):
         self._max_steps = self.parameter(
             "max_steps", 0, "Commands to stop after; 0 never. Not of keys or pads.", 0, 10**6
         )
-        self._start_at_once = self.parameter("start_on_activate", False, "Start without a call of ~/start.")
+        self._start_at_once = self.parameter("start_on_activate", False, "Start at once, without being called.")
+        self._patience_s = self.parameter(
+            "start_timeout_s", 30.0, "How long camera and joint states may take to come for the first time.", 0.1, 600.0
+        )
         self._source: Source
         if mode == "expert":
             self._source = ExpertSource(self._spec, task, expert or task)
@@ -102,7 +110,7 @@ class Teleop(ManagedNode):
 
     def activate(self) -> None:
         """Listen to the camera and wait for `~/start`."""
-        self._running = False
+        self._running = self._seen_picture = self._seen_state = False
         self._opened.callback(self._source.close)  # also where it opens only half
         self._source.open()
         self._endpoints = [
@@ -115,11 +123,15 @@ class Teleop(ManagedNode):
         ]
         sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
         self._endpoints.append(sent)
+        if isinstance(self._source, StayingSource):
+            self._endpoints.append(self.create_subscription(JointState, "joint_goals", self._on_goals, GOALS))
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
-        self._diagnostics.report(diagnostics.OK, "idle", "waits for ~/start", mode=self._mode)
+        self._diagnostics.set_values(mode=self._mode)
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
+        else:
+            self._diagnostics.report(diagnostics.OK, "idle", f"{self.how_to_call('~/start')} begins")
 
     def deactivate(self) -> None:
         """Command no more; the driver then holds."""
@@ -130,6 +142,7 @@ class Teleop(ManagedNode):
         self._opened.close()
 
     def _on_image(self, message: Image) -> None:
+        self._seen_picture = True
         if not self._running:
             return
         stamp_ns = ns_from_time(message.header.stamp)
@@ -140,6 +153,7 @@ class Teleop(ManagedNode):
                 self._command()
 
     def _on_state(self, message: Any) -> None:
+        self._seen_state = True
         try:
             self._source.add_state(message)
         except ValueError as error:
@@ -153,6 +167,13 @@ class Teleop(ManagedNode):
             self._obeyed = time.monotonic()
         else:
             self._handover.on_others()
+
+    def _on_goals(self, message: JointState) -> None:
+        assert isinstance(self._source, StayingSource)
+        try:
+            self._source.add_goals(message)
+        except ValueError as error:
+            self.fail(f"joint_goals: {error}")
 
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
@@ -176,24 +197,50 @@ class Teleop(ManagedNode):
     def _watch(self) -> None:
         line = self._source.poll()
         if line and not self._running:
-            line = f"not in command (`vmail call` teleop/start to command): {line}"
-        for text in (line, self._handover.watch()):
+            line = f"not in command ({self.how_to_call('~/start')} to command): {line}"
+        for text in (line, self._handover.watch(), self._recorder.watch()):
             if text:
                 self.get_logger().info(text)
+        self._do_what_keys_ask_for()
+        now = time.monotonic()
+        if self._running and now - (self._obeyed or self._began) > SILENCE_LIMIT_S and self._may_hold():
+            self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
+        if self._running:
+            self._judge_inputs(now)
+
+    def _do_what_keys_ask_for(self) -> None:
         if self._source.wants_estop:
             self._source.wants_estop = False
             self._stop_hand()
         if self._source.wants_handover:
             self._source.wants_handover = False
             self._hand_over_and_tell()
-        now = time.monotonic()
-        if self._running and now - (self._obeyed or self._began) > SILENCE_LIMIT_S and self._may_hold():
-            self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
-        if self._running and now - self._heard > SILENCE_LIMIT_S:
+        if isinstance(self._source, KeyboardSource):
+            for key in self._source.take_keys:
+                self._recorder.press(key)
+            for line in self._source.shown:
+                self.get_logger().info(line)
+            self._source.take_keys.clear()
+            self._source.shown.clear()
+
+    def _judge_inputs(self, now: float) -> None:
+        """Name what does not come. Nodes of a graph start together, so for the first message there is more patience."""
+        source = self._source.topic
+        seen = {"camera/image_raw": self._seen_picture, source: self._seen_state}
+        never = " and ".join(self.resolve_topic_name(topic) for topic, came in seen.items() if not came)
+        if never and now - self._began < self._patience_s:
+            if now - self._began > SILENCE_LIMIT_S:
+                self._diagnostics.report(diagnostics.OK, "waiting", f"for the first message on {never}")
+            self._heard = self._commanded = now  # silence counts from when all have come
+        elif never:
+            detail = f"nothing has come on {never} since the start: is the node that publishes it running?"
+            reason = "state_missing" if self._seen_picture else "camera_too_old"
+            self._diagnostics.report(diagnostics.ERROR, reason, detail)
+        elif now - self._heard > SILENCE_LIMIT_S:
             detail = f"no picture for {SILENCE_LIMIT_S} s, so no commands"
             self._diagnostics.report(diagnostics.ERROR, "camera_too_old", detail)
-        elif self._running and now - self._commanded > SILENCE_LIMIT_S:
-            detail = f"nothing on {self._source.topic} that belongs to the pictures, so no commands"
+        elif now - self._commanded > SILENCE_LIMIT_S:
+            detail = f"nothing on {source} that belongs to the pictures, so no commands"
             self._diagnostics.report(diagnostics.ERROR, "state_missing", detail)
 
     def _may_hold(self) -> bool:
@@ -205,19 +252,18 @@ class Teleop(ManagedNode):
 
     def _stop_hand(self) -> None:
         """Nobody waits for the answer: whoever pressed looks at the hand."""
-        self.get_logger().warning(
-            "emergency stop; to go on, `vmail call` dynamixel_driver/reset_guard and teleop/start"
-        )
+        go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
+        self.get_logger().warning(f"EMERGENCY STOP; to go on, {go_on}")
         if not self._estop.service_is_ready():
             self.get_logger().error("no driver hears the emergency stop: cut the servos' power")
         self._estop.call_async(Trigger.Request())
         self._handover.cancel()
-        self._stop("emergency stop; call ~/start to command again")
+        self._stop("emergency stop")
 
     def _hand_over(self) -> tuple[bool, str]:
         """Give control to the policy, or take it back; returns whether that can be, and what comes of it."""
         if not self._running and not self._handover.is_possible:
-            return False, "no policy runner is there, and nobody commands; call ~/start to command"
+            return False, f"no policy runner is there, and nobody commands; to command, {self.how_to_call('~/start')}"
         if not self._running:
             self._handover.to_human()
             return True, f"taking over: {self._mode} commands"
@@ -234,7 +280,8 @@ class Teleop(ManagedNode):
     def _let_go(self) -> None:
         """Make the hand limp, so that it can be led."""
         if not self._torque.service_is_ready():
-            self._stop("no driver is there to switch torque off; start it, then call ~/start")
+            again = self.how_to_call("~/start")
+            self._stop(f"no driver is there to switch torque off; start it, then {again}")
             return
         self._torque.call_async(SetBool.Request(data=False)).add_done_callback(self._on_let_go)
 

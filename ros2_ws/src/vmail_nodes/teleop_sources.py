@@ -6,16 +6,30 @@ The others are in files of their own: `gamepad_source`, `leader_source`, `kinest
 from __future__ import annotations
 
 import collections
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from sensor_msgs.msg import JointState
 
 from vmail_core.robot import RobotSpec
-from vmail_nodes.keyboard import ESTOP_KEY, HANDOVER_KEY, HELP, JointKeys, KeyReader
+from vmail_nodes.joint_source import StayingSource
+from vmail_nodes.keyboard import (
+    ESTOP_KEY,
+    HANDOVER_KEY,
+    HELP,
+    LOWER_KEYS,
+    NO_JOINTS,
+    RAISE_KEYS,
+    SHOW_KEY,
+    JointKeys,
+)
 from vmail_nodes.messages import ns_from_time, positions_from_joint_state, velocities_from_joint_state
+from vmail_nodes.take_keys import SPECIAL_KEYS, Keys, open_keys
 
 REMEMBERED = 20  # states or frames that wait for their partner; more than two means that one of them is lost
+SETTLED_S = 0.7  # after its last key a joint is there, or stuck
 
 
 class Source(Protocol):
@@ -120,62 +134,91 @@ class ExpertSource:
         return ""
 
 
-class KeyboardSource:
-    """Absolute joint targets moved by keys, sent with every camera frame."""
+class KeyboardSource(StayingSource):
+    """Absolute joint targets moved by keys, sent with every camera frame. Nothing moves before a key is pressed.
 
-    topic = "joint_states"
-    message_type = JointState
-    starts_by_itself = True  # nothing moves before a key is pressed
-    finished, limp = "", False
+    Attributes:
+        take_keys: what was pressed of the recorder's keys; whoever serves them empties the list.
+        shown: lines that tell where joints are, whoever commands; whoever prints them empties the list.
+    """
 
     def __init__(self, spec: RobotSpec, step: float) -> None:
         """Keys move a joint by `step` of its full scale."""
-        self._spec = spec
         self.wants_estop = self.wants_handover = False
+        self.take_keys: list[str] = []
+        self.shown: list[str] = []
         self._keys = JointKeys(spec, step)
-        self._reader = KeyReader()
-        self._present: np.ndarray | None = None
-        self._frame: int | None = None
+        self._terminal: Keys | None = None
+        self._show_at = np.inf  # when the joint that was moved last is told of
+        super().__init__(spec)
 
     def open(self) -> None:
         """Take over the terminal. Raises OSError when there is none."""
-        self._reader.open()
+        self._terminal = open_keys()
+        if self._terminal is None:
+            raise OSError(
+                "keyboard teleoperation needs a terminal as standard input; "
+                "start it in one of its own: python -m vmail_nodes.teleop --ros-args -p mode:=keyboard"
+            )
         print(HELP, flush=True)
 
     def close(self) -> None:
         """Restore the terminal."""
-        self._reader.close()
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
 
     def begin(self) -> None:
-        """Start from where the joints are, once they are known."""
+        """Start from where the hand is, once that is known."""
+        super().begin()
         self._keys.target = None
-        self._frame = None
 
     def add_state(self, message: JointState) -> None:
-        """Where the joints are now."""
-        self._present = positions_from_joint_state(message, self._spec.joint_names)
-        if self._keys.target is None:
-            self._keys.target = self._present.copy()
-
-    def add_frame(self, stamp_ns: int) -> None:
-        """A frame asks for a command."""
-        self._frame = stamp_ns
+        """Where the joints are now. Raises ValueError when the message lacks some."""
+        super().add_state(message)
+        if self._keys.target is None and self._here is not None:
+            self._keys.target = self._here.copy()
 
     def command(self) -> tuple[int, np.ndarray] | None:
         """The target as the keys left it."""
-        if self._frame is None or self._keys.target is None:
+        if self._keys.target is None or (due := self.due()) is None:
             return None
-        stamp_ns, self._frame = self._frame, None
-        return stamp_ns, self._keys.target.copy()
+        return due[0], self._keys.target.copy()
 
     def on_hold(self) -> None:
-        """Keys that were pressed meanwhile count for nothing: go on from where the joints are then."""
+        """Keys that were pressed meanwhile count for nothing: go on from where the hand is then."""
         self._keys.target = None
 
     def poll(self) -> str:
         """Read keys and move the target."""
-        keys = self._reader.keys()
+        return "" if self._terminal is None else self.press(self._terminal.typed(), time.monotonic())
+
+    def press(self, keys: Sequence[str], now: float) -> str:
+        """Take keys, as `Keys.typed` gives them, at `now` (seconds of any steady clock); returns as `poll`."""
+        self.take_keys += [SPECIAL_KEYS[key] for key in keys if key in SPECIAL_KEYS]
         self.wants_estop |= ESTOP_KEY in keys
         self.wants_handover |= HANDOVER_KEY in keys
-        said = [self._keys.press(key, self._present) for key in keys]
+        said = [self._press(key, now) for key in keys if key not in SPECIAL_KEYS]
+        if now >= self._show_at and self._keys.selected is not None:
+            self._show_at = np.inf
+            self.shown.append(self._angles([self._keys.selected]))
         return "; ".join(line for line in said if line)
+
+    def _press(self, key: str, now: float) -> str:
+        if key == SHOW_KEY:
+            self.shown.append(self._angles(range(self._spec.action_size)))
+            return ""
+        if key in RAISE_KEYS + LOWER_KEYS:
+            self._show_at = now + SETTLED_S
+        return self._keys.press(key, self._here)
+
+    def _angles(self, joints: Iterable[int]) -> str:
+        """Where joints (indices) are and what is asked of them, in one line."""
+        if self._present is None:
+            return NO_JOINTS
+        # The driver's goals, as limited by its guard, are what the servos pursue; other controllers tell none.
+        asked = self._keys.target if self._goals is None else self._goals
+        names = self._spec.joint_names
+        measured = {joint: f"{names[joint]} {self._present[joint]:+.2f}" for joint in joints}
+        told = [text if asked is None else f"{text} ({asked[joint]:+.2f})" for joint, text in measured.items()]
+        return f"rad, measured (commanded): {', '.join(told)}"
