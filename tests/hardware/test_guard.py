@@ -511,3 +511,20 @@ def test_a_latched_guard_never_obeys(positions: np.ndarray, present: np.ndarray)
     assert decision.holding and not decision.fresh
     if decision.goals is not None:
         np.testing.assert_array_equal(decision.goals, present)
+
+
+@given(plausible, st.floats(-0.3, 0.3), st.floats(-2.0, 2.0), st.floats(-900.0, 900.0))
+@settings(max_examples=200, deadline=None)
+def test_an_emergency_stop_keeps_goals_only_of_joints_that_stand_at_them(
+    present: np.ndarray, ahead: float, speed: float, current: float
+) -> None:
+    guard = Guard(SPEC)
+    obeyed = guard.check(Command(present + ahead, 0.0), state(present), 0.0)
+    guard.estop()
+    at = state(present, 0.01, velocity=np.full(9, speed), current_ma=np.full(9, current))
+    held = guard.check(None, at, 0.01).goals
+    assert obeyed.goals is not None and held is not None
+    kept = held != present
+    np.testing.assert_array_equal(held[kept], obeyed.goals[kept])
+    assert np.all(np.abs(held - present) <= 0.06)
+    assert not kept.any() or (abs(speed) <= 0.1 and abs(current) <= 0.25 * SPEC.slow_current_ma)

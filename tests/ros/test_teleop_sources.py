@@ -113,6 +113,15 @@ def test_letting_go_leaves_the_hand_where_it_is() -> None:
         np.testing.assert_array_equal(held.step(message), at)
 
 
+def test_letting_go_does_not_let_the_fingers_sink_that_nobody_moved() -> None:
+    held = Pad()
+    held.step(joy(pad.DEAD_MAN, sticks={4: 1.0}))
+    standing = loaded(MIDDLE - SAG)
+    held.source.add_goals(goals_message(SPEC.joint_names, MIDDLE, 1))
+    held.source.add_state(standing)
+    np.testing.assert_array_equal(held.step(joy(), obeys=False)[3:], MIDDLE[3:])
+
+
 def test_a_joint_that_something_stops_does_not_wind_up() -> None:
     held = Pad()
     for _ in range(20):
