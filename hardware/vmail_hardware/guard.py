@@ -78,7 +78,8 @@ class Guard:
         self._accepted_stamp: float | None = None
         self._obeyed = -np.inf  # when the last command was, by the clock of `check`
         self._latched: tuple[Reason, str] | None = None
-        self._forget("no command since the start")
+        self._begins = False  # a hold that is to look at how the joints stand
+        self.forget_pose()
 
     @property
     def latched(self) -> Reason | None:
@@ -102,11 +103,13 @@ class Guard:
         self._stopped_for_robot, self._begins = False, True
 
     def forget_pose(self) -> None:
-        """The joints were limp or out of sight, and may be anywhere: the next hold is where they are then.
+        """The joints were limp, or the port was away, and they may be anywhere: the next hold is where they are then.
 
         Also of a latched hold, which goes on.
         """
-        self._forget("nobody commands yet")
+        self._forget_command(Reason.NO_COMMAND_YET, "nobody commands yet")
+        self._pose = None
+        self._stopped_for_robot = self._begins = False
 
     def update_health(self, health: ServoHealth, torque_on: bool) -> None:
         """Take in one servo's health.
@@ -224,8 +227,12 @@ class Guard:
         return self._hold(state, *self._idle)
 
     def _blind(self, reason: Reason, detail: str) -> Decision:
-        """Where the joints are is not known: nothing can be written safely, and no old goal may come back later."""
-        self._forget("no command since joint states came back")
+        """Where the joints are is not known: nothing can be written safely, and no command goes on later.
+
+        The servos go on to hold their goals meanwhile. Whether they do is looked at when the joints are seen again.
+        """
+        self._forget_command(Reason.NO_COMMAND_YET, "no command since joint states came back")
+        self._stopped_for_robot, self._begins = False, True
         return self._decide(None, *(self._latched or (reason, detail)))
 
     def _hold(self, state: JointState, reason: Reason, detail: str) -> Decision:
@@ -259,12 +266,6 @@ class Guard:
     def _forget_command(self, reason: Reason, detail: str) -> None:
         self._idle = (reason, detail)
         self._accepted_stamp = None
-
-    def _forget(self, detail: str) -> None:
-        """Forget command and pose: the next hold is where the joints are then."""
-        self._forget_command(Reason.NO_COMMAND_YET, detail)
-        self._pose = None
-        self._stopped_for_robot = self._begins = False
 
     # The robot ---------------------------------------------------------------------------------------------
 

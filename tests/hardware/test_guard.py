@@ -229,6 +229,14 @@ def test_after_silence_it_holds_where_the_joints_are_then() -> None:
     np.testing.assert_array_equal(decision.goals, moved)
 
 
+def test_a_short_silence_does_not_let_a_loaded_hand_sink() -> None:
+    guard, goals = moving_guard()
+    guard.check(None, state(time=0.0), 0.2)
+    decision = guard.check(None, state(goals - 0.03, 0.3), 0.3)
+    assert (decision.holding, decision.reason) == (True, Reason.NO_COMMAND_YET)
+    np.testing.assert_array_equal(decision.goals, goals)
+
+
 def test_over_current_latches_after_its_time_and_stops_where_it_is() -> None:
     guard, _ = moving_guard()
     current = np.zeros(9)

@@ -197,7 +197,7 @@ class DynamixelDriver(ManagedNode):
         try:
             self._state = self._bus.read()
             if self._blind:
-                self._start_over()
+                self._begin_anew()
             self._publish_state(self._state)
             if self._ticks % self._health_every == 0:
                 self._guard.update_health(self._bus.read_health(), self._torque_wanted)
@@ -324,11 +324,15 @@ class DynamixelDriver(ManagedNode):
             self.get_logger().warning(f"bus still lost: {error}", throttle_duration_sec=5.0)
 
     def _start_over(self) -> None:
-        """Wait for a new command where the joints are now: the bus was away, or they were limp. A latch stays."""
-        self._blind = False
-        self._held = None
+        """The port was away, or the joints were limp: wait for a new command where they are now. A latch stays."""
         self._publish_goals(None)
         self._guard.forget_pose()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Joint states were missing: wait for a new command. What was latched stays so."""
+        self._blind = False
+        self._held = None
         if self._guard.latched is None:
             self._guard.reset()
 
