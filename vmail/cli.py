@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -24,6 +25,7 @@ from vmail.commands import (
     trust,
 )
 
+PIPE_CLOSED = 141  # as of a program that SIGPIPE ended
 PACKAGES = ("vmail", "vmail_core", "vmail_sim", "vmail_hardware", "vmail_nodes")
 # What may be missing, and how to get it.
 INSTALL = {
@@ -49,10 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parsed = make_parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        code = int(parsed.run(parsed))
+        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        return code
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return PIPE_CLOSED
         message = explain(error)
         if parsed.debug or message is None:
             raise
@@ -84,6 +90,16 @@ def explain(error: Exception) -> str | None:
     ours = isinstance(error, ValueError | RuntimeError | FloatingPointError) and _raised_here(error)
     expected = isinstance(error, OSError) or ours
     return (str(error) or type(error).__name__) if expected else None
+
+
+def _reader_is_gone() -> bool:
+    """Whether what was printed went to a program that has ended, as `head` does; then nothing more is printed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at the end
+    return True
 
 
 def _raised_here(error: Exception) -> bool:

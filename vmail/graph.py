@@ -28,6 +28,9 @@ class Argument:
         name, help: what to write and what it means.
         default: also its type. With `sim:=true`, `sim_default` takes its place if there is one.
         needed: whether an empty value is an error.
+        choices: the values that there are; empty for any.
+        span: least and most of a number.
+        only_with: name and value of the other argument without which this one means nothing.
     """
 
     name: str
@@ -35,6 +38,18 @@ class Argument:
     help: str
     sim_default: Any = None
     needed: bool = False
+    choices: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
+    only_with: tuple[str, Any] | None = None
+
+    @property
+    def meaning(self) -> str:
+        """What it means, its values if they are few, and its default; for people."""
+        choices = f": {', '.join(self.choices)}" if self.choices else ""
+        if self.default == "":
+            return f"{self.help}{choices}"
+        with_sim = "" if self.sim_default is None else f"; with sim:=true {self.sim_default}"
+        return f"{self.help}{choices} [{_text(self.default)}{with_sim}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,17 +112,20 @@ def graph_arguments(graph: str) -> list[Argument]:
         fields = dict(raw["arguments"][name])
         if name in defaults:
             fields |= {"default": defaults[name], "sim_default": None}
+        fields |= {key: tuple(fields[key]) for key in ("choices", "span", "only_with") if key in fields}
         arguments.append(Argument(name, **fields))
     return arguments
 
 
 def parse_assignments(words: Iterable[str]) -> dict[str, str]:
-    """`["sim:=true", ...]` to a dict. Raises GraphError for a word of another form."""
-    given = {}
+    """`["sim:=true", ...]` to a dict. Raises GraphError for a word of another form, or a name that comes twice."""
+    given: dict[str, str] = {}
     for word in words:
         name, separator, value = word.partition(":=")
         if not separator or not name:
             raise GraphError(f"{word!r} is no argument; write name:=value, for example sim:=true")
+        if name in given:
+            raise GraphError(f"{name}:= is given twice, as {given[name]} and as {value}; leave one out")
         given[name] = value
     return given
 
@@ -121,7 +139,7 @@ def resolve_arguments(graph: str, given: dict[str, str], run_dir: Path) -> dict[
         run_dir: folder for the sockets of a simulated run.
 
     Raises:
-        GraphError: unknown name, wrong type, or a needed argument is empty.
+        GraphError: unknown name, wrong type or value, a needed argument is empty, or one is given that means nothing.
     """
     arguments = graph_arguments(graph)
     known = [argument.name for argument in arguments]
@@ -136,6 +154,11 @@ def resolve_arguments(graph: str, given: dict[str, str], run_dir: Path) -> dict[
         if argument.needed and values[argument.name] == "":
             hint = ", or sim:=true for the simulated twin" if argument.sim_default is not None else ""
             raise GraphError(f"{graph} needs {argument.name}:=... ({argument.help}){hint}")
+    for argument in arguments:
+        if argument.only_with is not None and given.get(argument.name):
+            other, wanted = argument.only_with
+            if values[other] != wanted:
+                raise GraphError(f"{argument.name}:= means nothing without {other}:={_text(wanted)}: leave it out")
     return values
 
 
@@ -180,14 +203,22 @@ def _description() -> dict[str, Any]:
 
 
 def _typed(argument: Argument, text: str) -> Any:
-    kind = type(argument.default)
+    kind, given = type(argument.default), f"{argument.name}:={text}"
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text)
+        value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
         names = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise GraphError(f"{argument.name}:={text} is not {names[kind]} ({argument.help})") from None
+        raise GraphError(f"{given} is not {names[kind]} ({argument.help})") from None
+    if argument.choices and value not in argument.choices:
+        raise GraphError(f"{given} is none of {', '.join(argument.choices)} ({argument.help})")
+    if argument.span is not None and not argument.span[0] <= value <= argument.span[1]:
+        raise GraphError(f"{given} is not between {argument.span[0]} and {argument.span[1]} ({argument.help})")
+    return value
+
+
+def _text(value: Any) -> str:
+    """A value as one writes it on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _substitute(value: Any, values: dict[str, Any]) -> Any:

@@ -20,14 +20,15 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from vmail.graph import GraphNode, fastdds_profile, graph_arguments, load_graph
+from vmail.graph import GraphNode, fastdds_profile, graph_arguments
+from vmail.preflight import checked_graph
 
 
 def describe(graph: str) -> LaunchDescription:
     """The launch description of a graph: its arguments, and one `python -m` process a node."""
     declared = [
         # An empty text is "not given": the default may depend on sim.
-        DeclareLaunchArgument(a.name, default_value="", description=f"{a.help} [{a.default}]")
+        DeclareLaunchArgument(a.name, default_value="", description=a.meaning)
         for a in graph_arguments(graph)
     ]
     profile = "FASTDDS_DEFAULT_PROFILES_FILE"
@@ -42,7 +43,8 @@ def _start(context: LaunchContext, graph: str) -> list:
     run_dir = Path(tempfile.mkdtemp(prefix="vmail-"))
     atexit.register(shutil.rmtree, run_dir, ignore_errors=True)
     actions: list = []
-    for node in load_graph(graph, given, run_dir):
+    # ROS's launch gives its nodes no terminal. What is raised here ends it with one line, before anything starts.
+    for node in checked_graph(graph, given, run_dir, terminal=False):
         process = _process(node)
         ended = OnProcessExit(target_action=process, on_exit=[EmitEvent(event=Shutdown(reason=f"{node.name} ended"))])
         actions += [process, RegisterEventHandler(ended)]

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +24,8 @@ from typing import IO
 
 import yaml
 
-from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, load_graph, parse_assignments
+from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, parse_assignments
+from vmail.preflight import checked_graph
 
 __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", "usage"]
 
@@ -135,10 +138,11 @@ def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) 
 
 
 def up(graph: str, given: dict[str, str]) -> int:
-    """Run a graph by name with arguments as text; returns the exit code. Raises GraphError for wrong arguments."""
+    """Run a graph by name with arguments as text; returns the exit code. Raises as `checked_graph`: nothing ran then."""
     with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
         run_dir = Path(folder)
-        return run_graph(load_graph(graph, given, run_dir), run_dir, stopping)
+        nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())
+        return 0 if stopping.is_set() else run_graph(nodes, run_dir, stopping)
 
 
 @contextlib.contextmanager
@@ -167,15 +171,19 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def usage() -> str:
-    """Graphs and their arguments, for people."""
-    lines = ["usage: vmail up GRAPH name:=value ...", ""]
+    """Graphs and their arguments, for people, as wide as the terminal."""
+    lines, width = ["usage: vmail up GRAPH name:=value ...", ""], shutil.get_terminal_size().columns
     for name, text in graph_names().items():
         lines.append(f"{name}: {text}")
         for argument in graph_arguments(name):
-            default = f" [{argument.default}]" if argument.default != "" else ""
-            if argument.sim_default is not None and argument.default != "":
-                default = f" [{argument.default}; with sim:=true {argument.sim_default}]"
-            lines.append(f"    {argument.name + ':=':<12} {argument.help}{default}")
+            head = f"    {argument.name + ':=':<14}"
+            lines += textwrap.wrap(
+                head + argument.meaning,
+                width,
+                subsequent_indent=" " * len(head),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
         lines.append("")
     return "\n".join(lines)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+import types
 from pathlib import Path
 
 import pytest
 import yaml
 
+from vmail.demo.settings import PRETRAINED
 from vmail.graph import (
     GraphError,
     config_dir,
@@ -112,10 +115,35 @@ def test_launch_files_describe_the_graph(graph: str) -> None:
     service = launch.LaunchService()
     context = service.context
     context.launch_configurations.update(
-        {"sim": "true", "bundle": "b", **dict.fromkeys(declared - {"sim", "bundle"}, "")}
+        {"sim": "true", "bundle": str(PRETRAINED), **dict.fromkeys(declared - {"sim", "bundle"}, "")}
     )
     started = [entity for action in description.entities[-1:] for entity in action.execute(context)]
     processes = [entity for entity in started if entity.__class__.__name__ == "Node"]
     assert len(processes) == len(
         load_graph(graph, {"sim": "true", "bundle": "b"} if graph == "policy_runner" else {"sim": "true"}, Path("/x"))
     )
+
+
+class Recorded:
+    """Stands in for any class of ROS's launch tools: keeps what it was made with."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        self.given, self.named = given, named
+
+
+def test_launch_files_refuse_what_vmail_up_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("launch", "launch.actions", "launch.event_handlers", "launch.events", "launch.substitutions"):
+        monkeypatch.setitem(sys.modules, name, module := types.ModuleType(name))
+        module.__getattr__ = lambda _: Recorded
+    monkeypatch.setitem(sys.modules, "launch_ros", types.ModuleType("launch_ros"))
+    monkeypatch.setitem(sys.modules, "launch_ros.actions", module)
+    monkeypatch.delitem(sys.modules, "vmail.launching", raising=False)
+    launching = importlib.import_module("vmail.launching")
+    monkeypatch.delitem(sys.modules, "vmail.launching")
+    given = {"sim": "true", "bundle": str(PRETRAINED)}
+    monkeypatch.setattr(Recorded, "perform", lambda self, _: given.get(self.given[0], ""), raising=False)
+    assert len(launching._start(None, "policy_runner")) == 2 * len(load_graph("policy_runner", given, Path("/run/x")))
+    for name, value in (("teleop", "keybord"), ("teleop", "keyboard"), ("bundle", "nothing"), ("robot", "dclow")):
+        with monkeypatch.context() as wrong, pytest.raises(GraphError, match=f"{name}:={value}"):
+            wrong.setitem(given, name, value)
+            launching._start(None, "policy_runner")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import time
 from pathlib import Path
@@ -58,17 +59,26 @@ def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: 
 
 
 def test_a_node_that_cannot_start_stops_the_graph_with_its_reason(up, tmp_path: Path) -> None:
-    graph = up("policy_runner", "sim:=true", f"bundle:={tmp_path / 'none'}")
-    code, output = graph.wait()
+    silent, port = pty.openpty()  # a port that is there, and no servo at it
+    try:
+        with FrameServer(tmp_path / "frames") as frames:
+            words = (f"port:={os.ttyname(port)}", f"camera:=twin://{frames.path}", "teleop:=none", "record:=none")
+            code, output = up("dclaw_teleop_demo", *words).wait()
+    finally:
+        os.close(silent)
+        os.close(port)
     assert code == 1
-    assert "failed: policy_runner" in output
-    assert str(tmp_path / "none") in output
+    assert "failed: dynamixel_driver" in output
+    assert "no servo answers" in output
 
 
 def test_wrong_arguments_are_one_line(up) -> None:
-    code, output = up("policy_runner", "sim:=true").wait()
-    assert (code, output.count("\n")) == (2, 1)
-    assert "bundle:=" in output
+    for wrong in ("teleop:=none", "bundle:=nothing", "robot:=dclow"):
+        graph = up("policy_runner", "sim:=true", wrong)
+        code, output = graph.wait()
+        assert (code, output.count("\n")) == (2, 1), output
+        assert output.startswith("vmail: error: ") and "bundle:=" in output or "robot:=dclow" in output
+        assert not graph.descendants()
 
 
 def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:

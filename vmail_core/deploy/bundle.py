@@ -117,7 +117,12 @@ def load_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such bundle folder; {_EXPORT_AGAIN}")
+        what = "a file, and a bundle is a folder" if folder.exists() else "no such bundle folder"
+        raise BundleError(f"{folder}: {what}; {_EXPORT_AGAIN}")
+    if (folder / "run.json").is_file() and not (folder / MANIFEST).exists():
+        raise BundleError(
+            f"{folder}: a training run, not a bundle; `vmail export {folder} --out BUNDLE` makes one of it"
+        )
     manifest = _read_json(folder / MANIFEST)
     _check_header(folder / MANIFEST, manifest)
     for name, entry in manifest["files"].items():

@@ -10,7 +10,7 @@ from vmail_hardware.cameras.frame import (
 )
 from vmail_hardware.cameras.freeze import FreezeDetector
 from vmail_hardware.cameras.opencv_camera import OpenCVCamera
-from vmail_hardware.cameras.opening import open_camera
+from vmail_hardware.cameras.opening import check_source, open_camera
 from vmail_hardware.cameras.socket_camera import FrameServer, SocketCamera
 from vmail_hardware.cameras.video_file import VideoFileCamera
 
@@ -26,5 +26,6 @@ __all__ = [
     "OpenCVCamera",
     "SocketCamera",
     "VideoFileCamera",
+    "check_source",
     "open_camera",
 ]

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+TWIN_SCHEME = "twin://"
+
 
 class CameraError(RuntimeError):
     """Any failure of a camera. The message names the device and the next step."""

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from vmail_hardware.cameras.opening import TWIN_SCHEME
+from vmail_hardware.cameras.frame import TWIN_SCHEME
 from vmail_hardware.user_files import user_folder
 
 AUTO, NONE = "auto", "none"

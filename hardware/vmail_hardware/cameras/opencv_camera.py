@@ -38,7 +38,7 @@ class OpenCVCamera:
             CameraOpenError: it is missing, not permitted, busy, or not a camera.
         """
         self.device = device if isinstance(device, str) else f"/dev/video{device}"
-        _check_device(Path(self.device))
+        check_device(Path(self.device))
         self._capture = _open(self.device, width, height, fps)
         self._news = threading.Condition()
         self._newest: Frame | None = None
@@ -94,7 +94,8 @@ class OpenCVCamera:
             self._news.notify_all()
 
 
-def _check_device(path: Path) -> None:
+def check_device(path: Path) -> None:
+    """Raise CameraOpenError where a device is missing or not permitted."""
     if not path.exists():
         found = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
         raise CameraOpenError(f"no camera {path}; cameras here: {found}. Plug it in, or name another one")

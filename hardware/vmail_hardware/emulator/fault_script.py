@@ -8,8 +8,9 @@ is there from the start, without +FOR to the end. Several faults may overlap.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vmail_hardware.emulator.faults import Faults
@@ -51,6 +52,14 @@ def share(text: str) -> float:
     number = float(text)
     if not 0.0 <= number <= 1.0:
         raise ValueError("a share lies between 0 and 1")
+    return number
+
+
+def finite(text: str) -> float:
+    """A number that is one."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a finite number is needed")
     return number
 
 
@@ -126,6 +135,15 @@ class FaultScript:
         """Read them. Raises ValueError, see `parse_fault`."""
         self._faults = [parse_fault(text, kinds) for text in faults]
         self._active: list[ScriptedFault] = []
+
+    def require_servos(self, servo_ids: Collection[int]) -> None:
+        """Raise ValueError when a fault is of a servo that is not among these: it would break nothing."""
+        for fault in self._faults:
+            named = fault.value if isinstance(fault.value, set | dict) else ()
+            others = sorted(servo_id for servo_id in named if servo_id not in servo_ids)
+            if others:
+                known = ", ".join(map(str, servo_ids))
+                raise ValueError(f"fault {fault.text!r}: no servo {', '.join(map(str, others))}; there are {known}")
 
     def apply(self, faults: Faults, elapsed_s: float) -> list[str]:
         """Set the fields that the script names to what holds `elapsed_s` after the start; returns what changed."""

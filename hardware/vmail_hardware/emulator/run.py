@@ -41,11 +41,12 @@ def run_fake_bus(
         How many violations there were; 0 without `check`.
 
     Raises:
-        ValueError: there is no such fault.
+        ValueError: there is no such fault, or no such servo.
         FileExistsError: `path` is taken by something that is not a link.
     """
     spec = robot if isinstance(robot, RobotSpec) else load_robot(robot)
     script, ended = FaultScript(faults), threading.Event()
+    script.require_servos(spec.servo_ids)
     wire, told = WireCheck(spec) if check else None, 0
 
     def end(signum: int, frame: FrameType | None) -> None:

@@ -23,24 +23,20 @@ from sensor_msgs.msg import Image, JointState, Joy
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.episodes.ticker import Ticker
-from vmail_core.robot import RobotSpec, load_robot
-from vmail_hardware.calibration import CalibrationError, find_calibration
+from vmail_core.robot import load_robot
 from vmail_nodes import diagnostics
-from vmail_nodes.gamepad_source import GamepadSource, fingers_of
+from vmail_nodes.gamepad_source import GamepadSource
 from vmail_nodes.handover import Handover
 from vmail_nodes.joint_source import StayingSource
-from vmail_nodes.kinesthetic_source import KinestheticSource
-from vmail_nodes.leader_source import LeaderSource
-from vmail_nodes.lifecycle import ManagedNode, NodeError, run
+from vmail_nodes.lifecycle import ManagedNode, run
 from vmail_nodes.messages import command_message, ns_from_time, reach_ns
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_SUBSCRIBER
 from vmail_nodes.recorder_keys import RecorderKeys
 from vmail_nodes.replay_source import ReplaySource
-from vmail_nodes.teleop_sources import ExpertSource, KeyboardSource, Source
+from vmail_nodes.teleop_modes import KEY_STEP, MODES, REPLY_TIMEOUT_MS, make_source
+from vmail_nodes.teleop_sources import KeyboardSource
 
-MODES = ("expert", "keyboard", "gamepad", "leader", KINESTHETIC, "replay")
 SILENCE_LIMIT_S = 0.5
 WATCH_PERIOD_S = 0.05  # also how often keys are read
 
@@ -69,11 +65,15 @@ class Teleop(ManagedNode):
         self._mode = mode = self.parameter("mode", "expert", f"{', '.join(MODES)}.")
         leader_port = self.parameter("leader_port", "", "Serial port of the leader's servos (mode leader).")
         leader = self.parameter("leader", "", "The leader's robot file (mode leader).")
-        reply = self.parameter("reply_timeout_ms", 4.0, "Wait for the leader's answer, as the driver's.", 1.0, 100.0)
+        reply = self.parameter(
+            "reply_timeout_ms", REPLY_TIMEOUT_MS, "Wait for the leader's answer, as the driver's.", 1.0, 100.0
+        )
         take = self.parameter("take", "", "Folder of the take to do again (mode replay).")
         task = self.parameter("task", "dclaw_valve3_ccw", "Task whose expert commands (mode expert).")
         expert = self.parameter("expert", "", "An expert's file; empty takes the one that ships for the task.")
-        key_step = self.parameter("key_step", 0.08, "Travel of one key press, as a fraction of full scale.", 0.005, 1.0)
+        key_step = self.parameter(
+            "key_step", KEY_STEP, "Travel of one key press, as a fraction of full scale.", 0.005, 1.0
+        )
         self._max_steps = self.parameter(
             "max_steps", 0, "Commands to stop after; 0 never. Not of keys or pads.", 0, 10**6
         )
@@ -81,32 +81,17 @@ class Teleop(ManagedNode):
         self._patience_s = self.parameter(
             "start_timeout_s", 30.0, "How long camera and joint states may take to come for the first time.", 0.1, 600.0
         )
-        self._source: Source
-        if mode == "expert":
-            self._source = ExpertSource(self._spec, task, expert or task)
-        elif mode == "keyboard":
-            self._source = KeyboardSource(self._spec, key_step)
-        elif mode == "gamepad":
-            self._source = GamepadSource(self._spec, fingers_of(self._spec))
-        elif mode == "leader":
-            self._source = LeaderSource(self._spec, leader_port, self._calibrated(leader), reply)
-        elif mode == KINESTHETIC:
-            self._source = KinestheticSource(self._spec)
-        elif mode == "replay":
-            self._source = ReplaySource(self._spec, take)
-        else:
-            raise NodeError(f"mode={mode!r}; choose one of {', '.join(MODES)}")
-
-    @staticmethod
-    def _calibrated(leader: str) -> RobotSpec:
-        if not leader:
-            raise NodeError("parameter leader is empty: give the leader's robot file")
-        spec = load_robot(leader)
-        try:
-            calibration = find_calibration(spec, "auto")
-            return spec if calibration is None else calibration.apply(spec)
-        except CalibrationError as error:
-            raise NodeError(f"leader: {error}") from error
+        self._source = make_source(
+            mode,
+            self._spec,
+            task=task,
+            expert=expert,
+            leader=leader,
+            leader_port=leader_port,
+            take=take,
+            key_step=key_step,
+            reply_timeout_ms=reply,
+        )
 
     def activate(self) -> None:
         """Listen to the camera and wait for `~/start`."""

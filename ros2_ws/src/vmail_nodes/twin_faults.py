@@ -8,7 +8,7 @@ import random
 import numpy as np
 
 from vmail_hardware.emulator import Faults
-from vmail_hardware.emulator.fault_script import KINDS, Kind, share
+from vmail_hardware.emulator.fault_script import KINDS, Kind, finite, share
 
 CAMERA = ("stopped", "repeated", "black")
 
@@ -37,7 +37,7 @@ def _camera(text: str) -> str:
 TWIN_KINDS: dict[str, Kind] = KINDS | {
     "camera": Kind("camera", _camera, "stopped"),
     "camera_lose": Kind("camera_lose_share", share, "0.5"),
-    "clock": Kind("clock_jump_s", float, "2.5"),
+    "clock": Kind("clock_jump_s", finite, "2.5"),
 }
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from vmail_core.robot import RobotInterface
     from vmail_sim.dclaw.physics import Physics
 
+JOINTS = 9
 STARTS = ("fixed", "wide")
 WIDE_JOINT_RAD = 0.2
 KICKS = ("none", "valve", "claw", "both")
@@ -35,6 +37,12 @@ def parse_task(name: str) -> tuple[int, int]:
     if kind.startswith("valve") and sense not in ("ccw", "cw"):
         raise ValueError(f"{name!r}: the valve turns ccw or cw")
     return int(kind[-1]), -1 if sense == "cw" else 1
+
+
+def require_claw(robot: RobotInterface) -> None:
+    """Raise ValueError for a robot with another number of joints than the claw's: the scene moves it joint by joint."""
+    if robot.action_size != JOINTS:
+        raise ValueError(f"robot {robot.name} has {robot.action_size} joints, the simulated D'Claw has {JOINTS}")
 
 
 def draw_start(random: Random, rest: np.ndarray, starts: str) -> tuple[np.ndarray, float]:

@@ -54,6 +54,7 @@ class ClawPlant:
             seed: the n-th `random_start` equals the n-th reset of the task's environment with this seed.
             starts: "wide" or "fixed", as in the task.
         """
+        valve.require_claw(robot)
         self.prongs, self.direction = valve.parse_task(task)
         self._robot, self._starts = robot, valve.require("starts", starts, valve.STARTS)
         self._physics = make_physics(self.prongs, marked="screw" in task)
