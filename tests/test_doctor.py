@@ -15,6 +15,7 @@ import pytest
 from vmail.cli import main
 from vmail.doctor import devices, machine, ros
 from vmail.doctor.findings import Finding, Level, run
+from vmail.doctor.lines import finding_lines
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.emulator import EmulatedBus
 
@@ -75,6 +76,8 @@ def test_a_weak_supply_and_hot_servos_are_told(bus: EmulatedBus, robot: RobotSpe
 def test_a_port_that_is_not_there_says_what_to_do(robot: RobotSpec, tmp_path: Path) -> None:
     (found,) = devices.check_servos(str(tmp_path / "nothing"), robot)
     assert found.level is Level.FAILURE and "no device" in found.detail and "fake-bus" in found.mend
+    (found,) = devices.check_servos("/dev/ttyUSB97", robot)
+    assert "no device /dev/ttyUSB97" in found.detail and "plug in" in found.mend and "fake-bus" not in found.mend
 
 
 def test_ports_are_looked_at_once_each_and_the_udev_rule_is_missed(
@@ -159,6 +162,15 @@ def test_a_check_that_fails_itself_does_not_end_the_others() -> None:
         raise OSError("gone")
 
     assert [finding.level for finding in run("a", broken)] == [Level.OK, Level.FAILURE]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_report_fits_its_terminal_and_what_mends_stays_one_line(width: int) -> None:
+    found = Finding(Level.WARNING, "realtime priority", "not allowed: " + "other programs " * 8, "echo " + "x" * 90)
+    *lines, mend = [line.plain for line in finding_lines(found, width)]
+    assert all(len(line) <= width for line in lines) and mend.strip() == "-> echo " + "x" * 90
+    assert " ".join(" ".join(lines).split()).startswith("WARNING realtime priority not allowed: other programs")
+    assert len(lines) == {60: 4, 80: 3, 200: 1}[width]
 
 
 def test_the_command_ends_well_where_all_is_well_and_not_where_something_is_broken(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
+from takes import Msg, make_take, write_bag
 
 from vmail.cli import main
 from vmail.demo.settings import SHIPPED_TAKES
 from vmail.takes import TakeFacts, read_take, table
 from vmail_core.episodes.bag_import import import_bags
+from vmail_core.episodes.bag_reading import REQUEST, SENT
+from vmail_core.episodes.quality import Remark, Verdict
 from vmail_core.robot import load_robot
+from vmail_nodes.take import reject_take
 
 ROBOT = load_robot("dclaw")
 
@@ -49,7 +55,7 @@ def test_a_take_that_is_broken_is_listed_with_the_reason_and_the_others_too(
     cut_off(takes / "take_0001")
     assert main(["takes", str(takes)]) == 1
     said = capsys.readouterr().out
-    assert "vmail recover" in " ".join(said.replace("│", " ").split()) and "good" in said
+    assert f"run `vmail recover {takes}/take_0001 --out" in said and "broken" in said and "good" in said
 
 
 def test_who_showed_it_and_who_commanded_is_listed_where_it_differs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +69,31 @@ def test_who_showed_it_and_who_commanded_is_listed_where_it_differs(capsys: pyte
     assert "gamepad" in said and "policy 0a1b2c" in said
 
 
+def test_who_commanded_is_told_by_the_commands_themselves(tmp_path: Path) -> None:
+    def by_turns(message: Msg) -> Msg:
+        return dataclasses.replace(message, commander="policy" if message.stamp_ns < handed_over else "keyboard")
+
+    messages = make_take(ticks=40)
+    handed_over = [message.stamp_ns for message in messages if message.topic == SENT][10]
+    bag = write_bag(tmp_path / "take_0001", [by_turns(m) if m.topic in (REQUEST, SENT) else m for m in messages])
+    assert facts(bag).commander == "keyboard 75 %, policy 25 %"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_list_fits_its_terminal(capsys: pytest.CaptureFixture[str], width: int) -> None:
+    remark = Remark(Verdict.WARN, "nothing moves in the last 3.2 s: trim it")
+    shown = [
+        TakeFacts(Path(f"take_{number:04d}"), "dclaw_valve3_ccw", f"Ada {number}", commander, 8.3, 84, 80, (remark,))
+        for number, commander in enumerate(("keyboard", "policy 0a1b2c 60 %, keyboard 40 %"))
+    ]
+    Console(width=width, soft_wrap=True).print(table(shown))
+    said = capsys.readouterr().out
+    assert "take_0000: nothing moves in the last 3.2 s: trim it\n" in said
+    rows = said.partition("take_0000: ")[0].splitlines()
+    assert max(map(len, rows)) <= width
+    assert "take_0001" in said and "usable" in said and ("policy 0a1b2c 60 %, keyboard 40 %" in said) == (width > 60)
+
+
 def test_trimming_keeps_what_lies_between_and_it_is_imported_as_before(takes: Path, tmp_path: Path) -> None:
     take = takes / "take_0001"
     whole = import_bags([take], tmp_path / "whole", ROBOT).sources[0]
@@ -72,7 +103,45 @@ def test_trimming_keeps_what_lies_between_and_it_is_imported_as_before(takes: Pa
     part = import_bags([take], tmp_path / "part", ROBOT).sources[0]
     assert 35 <= part.rows < 42 < whole.rows and not part.gaps
     assert "trimmed: 2 to 6 s" in (take / "metadata.yaml").read_text()
-    assert sorted(path.name for path in takes.iterdir()) == ["take_0001", "take_0002"], "nothing else is left behind"
+    there = [".untrimmed", "take_0001", "take_0002"]
+    assert sorted(path.name for path in takes.iterdir()) == there, "nothing else is left behind"
+
+
+def test_trimming_says_what_it_kept_and_loses_nothing(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    take, first, second = takes / "take_0001", takes / ".untrimmed" / "take_0001", takes / ".untrimmed" / "take_0001_2"
+    before = {path.name: path.read_bytes() for path in take.iterdir()}
+    assert main(["takes", str(take), "--trim", "2", "100"]) == 0
+    said = capsys.readouterr().out
+    assert "2.0 to 8.6 s of 8.6 s are kept" in said and f"the whole take is now {first}" in said
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert main(["takes", str(take), "--trim", "1", "3"]) == 0
+    assert f"1.0 to 3.0 s of 6.6 s are kept, {sum_messages(take)} messages" in capsys.readouterr().out
+    assert second.is_dir() and "1 to 3 s of (2 to 100 s of" in (take / "metadata.yaml").read_text()
+    assert main(["takes", str(takes)]) == 0
+    said = capsys.readouterr().out
+    assert f"2 takes kept as before trimming: `vmail takes {takes}/.untrimmed` lists them, `rm -r {takes}" in said
+
+
+def test_a_take_may_be_named_from_inside(takes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(takes / "take_0001")
+    assert main(["takes", ".", "--trim", "1", "3"]) == 0
+    assert facts(takes / "take_0001").seconds < 3.0 and (takes / ".untrimmed" / "take_0001").is_dir()
+
+
+def test_rejected_takes_are_told_of(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reject_take(takes / "take_0001")
+    assert main(["takes", str(takes)]) == 0
+    said = capsys.readouterr().out
+    assert f"1 take rejected: `vmail takes {takes}/.rejected` says why, `rm -r {takes}/.rejected` deletes them" in said
+    reject_take(takes / "take_0002")
+    assert main(["takes", str(takes)]) == 2
+    assert "no take in" in (said := capsys.readouterr().err) and "2 takes rejected" in said and said.count("\n") == 1
+    assert main(["takes", str(takes / ".rejected")]) == 0
+    assert capsys.readouterr().out.count("good") == 2
+
+
+def sum_messages(take: Path) -> int:
+    return yaml.safe_load((take / "metadata.yaml").read_text())["rosbag2_bagfile_information"]["message_count"]
 
 
 def test_a_film_shows_the_take(takes: Path, tmp_path: Path) -> None:
@@ -93,7 +162,10 @@ def test_a_deleted_take_is_gone(takes: Path) -> None:
         (["takes/none"], None, "no take in"),
         (["takes", "--delete"], None, "is not a take"),
         (["takes/take_0001", "--trim", "5", "2"], None, "two times in seconds"),
-        (["takes/take_0001", "--trim", "100", "200"], None, "nothing of"),
+        (["takes/take_0001", "--trim", "100", "200"], None, "it is 8.6 s long, give times from 0 to 8.6"),
+        (["takes/take_0001", "--trim", "2.001", "2.002"], None, "it is 8.6 s long"),
+        (["takes/take_0001", "--trim", "nan", "2"], None, "two times in seconds"),
+        (["takes/take_0001/metadata.yaml"], None, "is a file; give a folder of takes"),
         (["takes/take_0001", "--trim", "1", "2"], cut_off, "vmail recover"),
         (["takes/take_0001", "--film", "film.mp4"], cut_off, "vmail recover"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from vmail.tables import Column, FittingTable
 from vmail_core.learners.run_folder import RunFolder
 
 NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads", "train.device")
@@ -164,17 +166,32 @@ def draw(groups: Sequence[Group], axis: str, out: str | Path) -> None:
                 writer.writerow([group.label, group.seeds, *(f"{value:.6g}" for value in row)])
 
 
-def table(runs: Sequence[RunFolder]) -> Any:
-    """A rich table: a line a run with its task, how far it came, and its last and best score."""
-    from rich.table import Table
-
-    found = Table()
-    for name in ("run", "task", "update", "minutes", "score", "last", "best"):
-        found.add_column(name, justify="left" if name in ("run", "task", "score") else "right", overflow="fold")
+def table(runs: Sequence[RunFolder]) -> FittingTable:
+    """A line a run with its task, how far it came, and its last and best score."""
+    lines = []
     for run in runs:
         settings, rows, curve = run.settings(), run.metrics(), evaluations(run)
         last = rows[-1] if rows else {"update": 0, "seconds": 0.0}
         scores = (f"{curve.values[-1]:.1f}", f"{curve.values.max():.1f}") if len(curve.values) else ("-", "-")
         progress = f"{last['update']:.0f}/{settings['train']['updates']}"
-        found.add_row(str(run.path), settings["task"], progress, f"{last['seconds'] / 60.0:.1f}", curve.score, *scores)
-    return found
+        lines.append((settings["task"], progress, f"{last['seconds'] / 60.0:.1f}", curve.score, *scores))
+    within, names = _shortened([run.path for run in runs])
+    tasks, updates, minutes, scores, lasts, bests = zip(*lines)
+    columns = [
+        Column("run", names),
+        Column("task", tasks, 2),
+        Column("update", updates, 1, right=True),
+        Column("minutes", minutes, 4, right=True),
+        Column("score", scores, 3),
+        Column("last", lasts, right=True),
+        Column("best", bests, right=True),
+    ]
+    return FittingTable(columns, f"runs in {within}" if within else "")
+
+
+def _shortened(paths: Sequence[Path]) -> tuple[str, list[str]]:
+    """The folder that all paths are in, if that makes them shorter, and what is left of each."""
+    within = (
+        os.path.commonpath([path.parent for path in paths]) if len({path.is_absolute() for path in paths}) == 1 else ""
+    )
+    return within, [os.path.relpath(path, within) if within else str(path) for path in paths]

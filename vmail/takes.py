@@ -1,21 +1,31 @@
-"""Recorded takes: what each holds and whether it is any good, as a table, and as a film."""
+"""Recorded takes: what each holds and whether it is any good, as a table, and as a film; and how one is trimmed."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from rich.console import Group
+from rich.text import Text
 
+from vmail.tables import Column, FittingTable
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, SENT, TWIN, Bag, BagError
+from vmail_core.episodes.bag_recover import trim_bag
+from vmail_core.episodes.commanders import in_words
 from vmail_core.episodes.kinesthetic import with_led_commands
-from vmail_core.episodes.quality import Quality, Remark
+from vmail_core.episodes.quality import Quality, Remark, Verdict
 from vmail_core.robot import RobotSpec
+from vmail_nodes.take import REJECTED, UNTRIMMED, free_place
 
 STORAGE = (".mcap", ".db3")
 LABELS = ("task", "operator", "commander")
+LABEL_RANKS = {"task": 3, "operator": 4, "commander": 2}
+GOOD = "good"
+POLICY = "policy"  # as the runner calls itself in its commands
 FILM_PIXELS = 320  # height at least, for people
 
 
@@ -25,8 +35,9 @@ class TakeFacts:
 
     Attributes:
         path: its folder.
-        task, operator, commander: as noted; empty where they were not. The commander is a mode of teleop, or
-            policy with the start of its bundle's digest.
+        task, operator: as noted; empty where they were not.
+        commander: who commanded: a mode of teleop, or policy with the start of its bundle's digest; of several, each
+            one's share of the commands.
         seconds: from the first picture to the last.
         pictures, commands: how many.
         remarks: of the quality gate.
@@ -43,6 +54,11 @@ class TakeFacts:
     remarks: tuple[Remark, ...] = ()
     trouble: str = ""
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be read, and nothing is so wrong with it that the recorder would reject it."""
+        return not self.trouble and all(remark.verdict != Verdict.REJECT for remark in self.remarks)
+
 
 def is_take(path: Path) -> bool:
     """Whether the folder is a bag, whole or not, and nothing else."""
@@ -55,12 +71,48 @@ def is_take(path: Path) -> bool:
 
 
 def find_takes(folder: str | Path) -> list[Path]:
-    """The takes in a folder, or the folder itself if it is one. Raises FileNotFoundError: there is none."""
+    """The takes in a folder, or the folder itself if it is one. Raises OSError: there is none."""
     folder = Path(folder)
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file; give a folder of takes, or a take, which is a folder too")
     found = [folder] if is_take(folder) else sorted(path for path in folder.glob("*") if is_take(path))
     if not found:
-        raise FileNotFoundError(f"no take in {folder}; `vmail up dclaw_teleop_demo record:={folder}` records some")
+        aside = "".join(f"; {line}" for line in put_aside(folder))
+        records = f"`vmail up dclaw_teleop_demo record:={folder}` records some"
+        raise FileNotFoundError(f"no take in {folder}{aside or f'; {records}'}")
     return found
+
+
+def put_aside(folder: Path) -> list[str]:
+    """What lies in hidden folders beside the takes, and what one can do with it; a line for each."""
+    rejected, untrimmed = folder / REJECTED, folder / UNTRIMMED
+    counts = {place: sum(map(is_take, place.glob("*"))) for place in (rejected, untrimmed)}
+    lines = []
+    if counts[rejected]:
+        lines.append(
+            f"{_takes(counts[rejected])} rejected: `vmail takes {rejected}` says why, `rm -r {rejected}` deletes them"
+        )
+    if counts[untrimmed]:
+        kept = f"{_takes(counts[untrimmed])} kept as before trimming"
+        lines.append(f"{kept}: `vmail takes {untrimmed}` lists them, `rm -r {untrimmed}` deletes them")
+    return lines
+
+
+def _takes(count: int) -> str:
+    return f"{count} take{'s' if count > 1 else ''}"
+
+
+def trim(take: Path, start_s: float, end_s: float) -> str:
+    """Keep of a take what lies between two times, in s, and put the whole one aside; returns what was done.
+
+    Raises:
+        BagError: the take is broken, or nothing of it lies between the times.
+    """
+    take = Path(os.path.abspath(take)) if not take.name else take
+    aside = free_place(take.parent / UNTRIMMED, take.name)
+    report = trim_bag(take, start_s, end_s, aside)
+    kept = f"{start_s:.1f} to {min(end_s, report.whole_seconds):.1f} s of {report.whole_seconds:.1f} s"
+    return f"{take}: {kept} are kept, {sum(report.messages.values())} messages; the whole take is now {aside}"
 
 
 def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
@@ -69,7 +121,7 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
         with Bag(path, robot) as bag:
             quality = Quality(robot, sensor="simulator_version" not in bag.info)
             stamps: list[int] = []
-            commands = 0
+            commanders: collections.Counter[str] = collections.Counter()
             for event in with_led_commands(bag.events()):
                 if event.topic == IMAGE:
                     stamps.append(event.stamp_ns)
@@ -77,7 +129,7 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
                 elif event.topic == JOINTS:
                     quality.joints(event.stamp_ns, event.value)
                 elif event.topic == SENT:
-                    commands += 1
+                    commanders[event.commander] += 1
                     quality.command()
                 else:
                     assert event.topic in (TWIN, "joint_commands"), event.topic
@@ -87,37 +139,52 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
                 path,
                 noted("task", ""),
                 noted("operator", ""),
-                f"{noted('commander', '')} {noted('bundle', '')[:6]}".strip(),
+                _commander(commanders, noted("commander", ""), noted("bundle", "")),
                 seconds,
                 len(stamps),
-                commands,
+                commanders.total(),
                 tuple(quality.remarks()),
             )
     except BagError as error:
         return TakeFacts(path, trouble=str(error))
 
 
-def table(takes: Sequence[TakeFacts]) -> Any:
-    """A rich table, a line a take. What all takes have in common is in its title."""
-    from rich.table import Table
+def _commander(commands: Mapping[str, int], noted: str, bundle: str) -> str:
+    """Who commanded, as the commands say, or as the recorder noted; a policy with the start of its bundle's digest."""
+    who = in_words(commands) or noted
+    return who.replace(POLICY, f"{POLICY} {bundle[:6]}") if bundle else who
 
+
+def table(takes: Sequence[TakeFacts]) -> Group:
+    """A line a take, and below them what is to be said of each. What all takes have in common is in the title."""
     labels = {name: {getattr(take, name) for take in takes if not take.trouble} for name in LABELS}
-    common = [
-        f"{name}: {value}" for name, (value, *others) in ((n, [*v]) for n, v in labels.items() if v) if not others
+    common = [f"{name}: {value}" for name in LABELS if len(labels[name]) == 1 for value in labels[name] if value]
+    shown = [name for name in LABELS if len(labels[name]) > 1]
+
+    def number(name: str, cells: list[str], rank: int) -> Column:
+        return Column(name, ["" if take.trouble else cell for take, cell in zip(takes, cells, strict=True)], rank, True)
+
+    columns = [
+        Column("take", [take.path.name for take in takes]),
+        Column("verdict", [_verdict(take) for take in takes]),
+        number("seconds", [f"{take.seconds:.1f}" for take in takes], 1),
+        number("pictures", [str(take.pictures) for take in takes], 6),
+        number("commands", [str(take.commands) for take in takes], 5),
+        *(Column(name, [getattr(take, name) for take in takes], LABEL_RANKS[name]) for name in shown),
     ]
-    shown = [name for name, values in labels.items() if len(values) > 1]
-    found = Table(title=", ".join(text for text in common if not text.endswith(": ")) or None)
-    found.add_column("take", no_wrap=True)
-    for name in shown:
-        found.add_column(name, overflow="fold")
-    for name in ("seconds", "pictures", "commands"):
-        found.add_column(name, justify="right")
-    found.add_column("remarks", overflow="fold")
-    for take in takes:
-        remarks = take.trouble or "; ".join(remark.text for remark in take.remarks) or "good"
-        numbers = ("", "", "") if take.trouble else (f"{take.seconds:.1f}", str(take.pictures), str(take.commands))
-        found.add_row(take.path.name, *(getattr(take, name) for name in shown), *numbers, remarks)
-    return found
+    styles = ["" if _verdict(take) == GOOD else "yellow" if take.is_usable else "red" for take in takes]
+    remarks = [Text(f"{take.path.name}: {said}") for take in takes for said in _said(take)]
+    return Group(FittingTable(columns, ", ".join(common), styles), *remarks)
+
+
+def _verdict(take: TakeFacts) -> str:
+    if take.trouble:
+        return "broken"
+    return "no good" if not take.is_usable else "usable" if take.remarks else GOOD
+
+
+def _said(take: TakeFacts) -> list[str]:
+    return [take.trouble] if take.trouble else [remark.text for remark in take.remarks]
 
 
 def film(path: Path, robot: RobotSpec, out: Path) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vmail.trust_page import write_page
 from vmail_core.episodes import Episode, load_episodes
+from vmail_core.episodes.commanders import commands_by, in_words
 from vmail_core.episodes.frames import at_size
 from vmail_core.learners.demonstrations import demo_name, held_out
 from vmail_core.learners.prediction_pictures import film_strip
@@ -127,6 +128,7 @@ def _take(take: Episode, found: OpenLoopErrors) -> dict[str, Any]:
     return {
         "name": demo_name(take),
         "rows": len(take),
+        "commanded_by": in_words(commands_by(take.provenance, len(take))),
         "starts": found.starts,
         "trust_horizons": {"pixels": trust_horizon(found.pixels), "joints": joints},
     }

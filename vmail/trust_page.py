@@ -139,9 +139,10 @@ def _takes(result: dict[str, Any]) -> str:
     for take in result["takes"]:
         horizons = [take["trust_horizons"][name] for name in TITLES]
         reach = ["–" if found is None else _more(found, result["steps"]) for found in horizons]
-        rows.append(table_row([escape(take["name"]), str(take["rows"]), str(take["starts"]), *reach]))
+        who = escape(take["commanded_by"] or "–")
+        rows.append(table_row([escape(take["name"]), who, str(take["rows"]), str(take["starts"]), *reach]))
     left_out = "".join(f"<p>{escape(remark)}.</p>" for remark in result["left_out"])
-    heads = ("take", "rows", "starts", "believed: pictures", "joint angles")
+    heads = ("take", "commanded by", "rows", "starts", "believed: pictures", "joint angles")
     return f"<h2>Take by take</h2>{table(heads, rows)}{left_out}"
 
 

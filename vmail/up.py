@@ -138,7 +138,7 @@ def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) 
 
 
 def up(graph: str, given: dict[str, str]) -> int:
-    """Run a graph by name with arguments as text; returns the exit code. Raises as `checked_graph`: nothing ran then."""
+    """Run a graph by name, arguments as text; returns the exit code. Raises as `checked_graph`, nothing ran then."""
     with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
         run_dir = Path(folder)
         nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())

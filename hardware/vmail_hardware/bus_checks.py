@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import grp
 import os
 import stat
 from collections.abc import Iterable
@@ -24,6 +25,9 @@ LEAST_FIRMWARE = 38  # the first with a bus watchdog
 REQUIRED_SHUTDOWN = 0x34  # overload, electrical shock, overheating: the factory's setting
 _MAX_LATENCY_MS = 1
 PSEUDO_TERMINALS = range(136, 144)  # major numbers of Linux for their device files
+PORT_NAMES = ("serial/by-id/*", "dynamixel-*", "ttyUSB*", "ttyACM*")
+"""Below /dev, the most lasting first."""
+RULES = (Path("/etc/udev/rules.d"), Path("/usr/lib/udev/rules.d"))
 UDEV_RULE = Path(__file__).parent / "udev" / "99-vmail-dynamixel.rules"
 
 
@@ -64,17 +68,50 @@ def check_port(port: str) -> None:
     """
     path = Path(port)
     if not path.exists():
-        patterns = ("serial/by-id/*", "ttyUSB*", "ttyACM*")
-        found = sorted(str(device) for pattern in patterns for device in Path("/dev").glob(pattern))
-        there = f"serial devices here: {', '.join(found)}" if found else "no serial device is connected"
-        raise BusOpenError(
-            f"no device {port}; {there}. Plug in the USB adapter, or start an emulated bus: "
-            f"`vmail fake-bus --path {port}`"
-        )
+        raise BusOpenError(_missing(port))
     if not stat.S_ISCHR(path.stat().st_mode):
         raise BusOpenError(f"{port} is not a serial device; give the adapter's device file, e.g. /dev/ttyUSB0")
     if not os.access(path, os.R_OK | os.W_OK):
-        raise BusOpenError(f"no permission for {port}; run `sudo usermod -aG dialout $USER`, log out and log in again")
+        raise BusOpenError(f"no permission for {port}; {_permission_step(path)}")
+
+
+def is_device_name(port: str) -> bool:
+    """Whether a port is named as those of real devices are, and not by a path of somebody's own."""
+    return os.path.abspath(port).startswith("/dev/")
+
+
+def _connected() -> list[str]:
+    return sorted(str(device) for pattern in PORT_NAMES for device in Path("/dev").glob(pattern))
+
+
+def _missing(port: str) -> str:
+    """What is to be said of a port that is not there: what is, and the step that fits the name."""
+    found = _connected()
+    there = f"serial devices here: {', '.join(found)}" if found else "no serial device is connected"
+    if not is_device_name(port):
+        step = f"give the adapter's device file, or start emulated servos there: `vmail fake-bus --path {port}`"
+    elif os.path.abspath(port).startswith("/dev/pts/"):
+        step = "the program behind this pseudo-terminal has ended: start it again"
+    elif Path(port).name.startswith("dynamixel-") and not any((rules / UDEV_RULE.name).is_file() for rules in RULES):
+        step = f"such names come from a udev rule: `sudo cp {UDEV_RULE} {RULES[0]}/`, then plug the adapter in again"
+    elif found:
+        step = "give one of them, or plug in the adapter of this name"
+    else:
+        step = "plug in the servos' USB adapter; if `lsusb` then shows it, and no device comes, look at `sudo dmesg`"
+    return f"no device {port} ({there}); {step}"
+
+
+def _permission_step(path: Path) -> str:
+    """How a user gets the permission: by the group that has it, or by the rule that gives it to one."""
+    try:
+        group = grp.getgrgid(path.stat().st_gid).gr_name
+    except KeyError:
+        group = "root"
+    if group == "root":
+        return (
+            f"`sudo cp {UDEV_RULE} {RULES[0]}/`, plug in again, and `sudo usermod -aG dialout $USER`, then log in anew"
+        )
+    return f"run `sudo usermod -aG {group} $USER`, log out and log in again"
 
 
 def is_pseudo_terminal(port: str) -> bool:
@@ -145,7 +182,10 @@ def check_settings(port: str, spec: RobotSpec, model: ServoModel, settings: list
         return
     step = "Set them with DYNAMIXEL Wizard 2.0"
     if any(servo.wrong for servo in settings):
-        step = "Open the bus with configure=True to set what can be set, or use DYNAMIXEL Wizard 2.0"
+        step = (
+            "`setup_servos: true` in launch/config/nodes/dynamixel_driver.yaml (the bus's configure=True) sets what "
+            "can be set; or use DYNAMIXEL Wizard 2.0"
+        )
     raise BusOpenError(f"{port}: servos are not ready for robot {spec.name}: {'; '.join(problems)}. {step}")
 
 

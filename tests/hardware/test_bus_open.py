@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vmail_core.robot import RobotSpec
+from vmail_hardware import bus_checks
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusOpenError
@@ -22,9 +24,25 @@ def open_bus(path: Path | str, spec: RobotSpec, configure: bool = False) -> Dyna
     return bus
 
 
-def test_missing_port_names_it_and_the_next_step(spec: RobotSpec, tmp_path: Path) -> None:
-    with pytest.raises(BusOpenError, match=r"no device .*/nothing; .*fake-bus --path .*/nothing"):
-        open_bus(tmp_path / "nothing", spec)
+@pytest.mark.parametrize(
+    ("name", "connected", "step"),
+    [
+        ("nothing", "", r"no device .*nothing \(no serial device is connected\); .*`vmail fake-bus --path .*nothing`"),
+        ("/dev/ttyUSB97", "", r"\(no serial device is connected\); plug in the servos' USB adapter"),
+        ("/dev/ttyUSB97", "/dev/ttyUSB0", r"\(serial devices here: /dev/ttyUSB0\); give one of them, or plug in"),
+        ("/dev/serial/by-id/usb-FTDI_97", "", "plug in the servos' USB adapter"),
+        ("/dev/dynamixel-FT97", "", "such names come from a udev rule: `sudo cp .*dynamixel.rules"),
+        ("/dev/pts/9797", "", "the program behind this pseudo-terminal has ended"),
+    ],
+)
+def test_missing_port_names_it_and_the_step_that_fits_its_name(
+    name: str, connected: str, step: str, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_checks, "RULES", (Path("/nothing"),))
+    monkeypatch.setattr(bus_checks, "_connected", lambda: [connected] if connected else [])
+    with pytest.raises(BusOpenError, match=step) as raised:
+        open_bus(name, spec)
+    assert ("fake-bus" in str(raised.value)) == (name == "nothing")
 
 
 def test_a_file_is_no_port(tmp_path: Path) -> None:
@@ -33,9 +51,16 @@ def test_a_file_is_no_port(tmp_path: Path) -> None:
         check_port(str(tmp_path / "file"))
 
 
-def test_no_permission_names_the_group(emulated: EmulatedBus, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("group", "step"),
+    [("uucp", "run `sudo usermod -aG uucp "), ("root", "99-vmail-dynamixel.rules .*usermod -aG dialout")],
+)
+def test_no_permission_names_the_group_or_the_rule(
+    emulated: EmulatedBus, monkeypatch: pytest.MonkeyPatch, group: str, step: str
+) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # a test may run as root, whom everything is allowed
-    with pytest.raises(BusOpenError, match="dialout"):
+    monkeypatch.setattr(bus_checks.grp, "getgrgid", lambda number: SimpleNamespace(gr_name=group))
+    with pytest.raises(BusOpenError, match=f"no permission for .*{step}"):
         check_port(str(emulated.path))
 
 

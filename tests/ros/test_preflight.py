@@ -1,4 +1,4 @@
-"""Wrong arguments of a graph are refused with one line before any node starts, for `vmail up` and launch files alike."""
+"""Wrong arguments of a graph are refused with one line before any node starts, by `vmail up` and launch files."""
 
 from __future__ import annotations
 

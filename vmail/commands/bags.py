@@ -62,6 +62,8 @@ def import_takes(arguments: argparse.Namespace) -> int:
     """Import and show the report; 1 when a source gave no episode, or a demonstration in a file is none."""
     from rich.console import Console
 
+    from vmail.import_table import import_table
+
     kinds = {_kind(path) for path in arguments.sources}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(sorted(kinds))} cannot be imported together: start once for each")
@@ -69,7 +71,7 @@ def import_takes(arguments: argparse.Namespace) -> int:
     _check_options(arguments, kind)
     importers = {"bag": _import_bags, ".npz": _import_npz, ".hdf5": _import_hdf5, LEROBOT: _import_lerobot}
     report = importers[kind](arguments)
-    Console().print(report.table())
+    Console(soft_wrap=True, highlight=False).print(import_table(report))
     return 0 if (all(source.episodes for source in report.sources) if kind == "bag" else report.ok) else 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 from typing import Any
 
 
@@ -19,10 +20,11 @@ def register(commands: Any) -> None:
 def examine(arguments: argparse.Namespace) -> int:
     """Print every finding as it comes; 1 when something does not work."""
     from rich.console import Console
-    from rich.text import Text
 
     from vmail.doctor import devices, machine, ros
-    from vmail.doctor.findings import COLOURS, WORDS, Check, Level, run
+    from vmail.doctor.findings import Check, Level, run
+    from vmail.doctor.lines import finding_lines
+    from vmail.tables import UNLIMITED
     from vmail_core.robot import load_robot
 
     robot = load_robot(arguments.robot)
@@ -43,11 +45,11 @@ def examine(arguments: argparse.Namespace) -> int:
         checks.append(("camera", functools.partial(devices.check_camera, arguments.camera)))
         checks.append(("camera calibration", functools.partial(devices.check_calibration, arguments.camera)))
     console, worst = Console(soft_wrap=True, highlight=False), Level.OK
+    # What goes to a file or another program is one line a finding, however long.
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else UNLIMITED
     for what, check in checks:
         for found in run(what, check):
             worst = max(worst, found.level)
-            line = Text(f"{WORDS[found.level]:<8}", COLOURS[found.level]).append(f"{found.what:<22}", "default")
-            console.print(line.append(found.detail, "default"))
-            if found.mend:
-                console.print(Text(f"{'':<8}{'':<22}-> {found.mend}", "bold"))
+            for line in finding_lines(found, width):
+                console.print(line)
     return 1 if worst == Level.FAILURE else 0

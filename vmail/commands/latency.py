@@ -233,18 +233,23 @@ def _powered(bus: DynamixelBus) -> Iterator[None]:
 
 def _show(latencies: Latencies, spec: RobotSpec) -> None:
     from rich.console import Console
-    from rich.table import Table
 
+    from vmail.tables import Column, FittingTable
     from vmail_hardware.latency import WHAT
 
-    table = Table(title=f"latencies of {latencies.robot}, milliseconds")
-    for name in ("figure", "what", "p50", "p99", "count", "measured"):
-        table.add_column(name, justify="right" if name in ("p50", "p99", "count") else "left")
-    for name, found in latencies.figures.items():
-        count = f"{found.count}" + (f" ({found.lost} lost)" if found.lost else "")
-        late = f"{found.p99_ms:.1f}" + ("" if found.late_name == "p99" else f" ({found.late_name})")
-        table.add_row(name, WHAT[name], f"{found.p50_ms:.1f}", late, count, found.made[:10])
-    Console().print(table)
+    figures = list(latencies.figures.values())
+    lates = [f"{f.p99_ms:.1f}" + ("" if f.late_name == "p99" else f" ({f.late_name})") for f in figures]
+    counts = [f"{f.count}" + (f" ({f.lost} lost)" if f.lost else "") for f in figures]
+    columns = [
+        Column("figure", list(latencies.figures)),
+        Column("what", [WHAT[name] for name in latencies.figures], 3),
+        Column("p50", [f"{f.p50_ms:.1f}" for f in figures], right=True),
+        Column("p99", lates, right=True),
+        Column("count", counts, 2, right=True),
+        Column("measured", [f.made[:10] for f in figures], 1),
+    ]
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(FittingTable(columns, f"latencies of {latencies.robot}, milliseconds"))
     for of in dict.fromkeys(found.place for found in latencies.figures.values()):
         print(f"{of}: {', '.join(name for name, found in latencies.figures.items() if found.place == of)}")
     age = latencies.figures.get("camera_age")

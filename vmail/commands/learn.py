@@ -104,7 +104,7 @@ def runs(arguments: argparse.Namespace) -> int:
 
     from vmail.runs import find_runs, table
 
-    Console().print(table(find_runs(arguments.folders)))
+    Console(soft_wrap=True, highlight=False).print(table(find_runs(arguments.folders)))
     return 0
 
 

@@ -16,7 +16,13 @@ def register(commands: Any) -> None:
     takes.add_argument("--robot", default="dclaw", metavar="NAME", help="that they were recorded with [dclaw]")
     acts = takes.add_mutually_exclusive_group()
     acts.add_argument("--film", type=Path, metavar="FILE", help="write the take's pictures as .mp4")
-    acts.add_argument("--trim", type=float, nargs=2, metavar=("START", "END"), help="keep these seconds of the take")
+    acts.add_argument(
+        "--trim",
+        type=float,
+        nargs=2,
+        metavar=("START", "END"),
+        help="keep these seconds of the take; the whole one goes to .untrimmed beside it",
+    )
     acts.add_argument("--delete", action="store_true", help="delete the take")
     takes.set_defaults(run=run)
 
@@ -36,13 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
         count = film(arguments.path, load_robot(arguments.robot), arguments.film)
         print(f"{count} pictures in {arguments.film}")
     elif arguments.trim:
-        from vmail_core.episodes.bag_recover import trim_bag
+        from vmail.takes import trim
 
         start, end = arguments.trim
         if not 0.0 <= start < end:
             raise ValueError(f"--trim {start:g} {end:g}: give two times in seconds, the first one smaller")
-        report = trim_bag(arguments.path, start, end)
-        print(f"{arguments.path}: {sum(report.messages.values())} messages, {report.seconds:.1f} s are left")
+        print(trim(arguments.path, start, end))
     else:
         from vmail_nodes.take import delete_take
 
@@ -54,12 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from vmail.takes import find_takes, read_take, table
-    from vmail_core.episodes.quality import Verdict
+    from vmail.takes import find_takes, put_aside, read_take, table
     from vmail_core.robot import load_robot
 
     robot = load_robot(arguments.robot)
     found = [read_take(path, robot) for path in find_takes(arguments.path)]
-    Console().print(table(found))
-    bad = any(take.trouble or any(remark.verdict == Verdict.REJECT for remark in take.remarks) for take in found)
-    return 1 if bad else 0
+    Console(soft_wrap=True, highlight=False).print(table(found))
+    for line in put_aside(arguments.path):
+        print(line)
+    return 0 if all(take.is_usable for take in found) else 1

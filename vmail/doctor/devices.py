@@ -11,7 +11,7 @@ import numpy as np
 from vmail.doctor.findings import Finding, Level
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
-from vmail_hardware.bus_checks import UDEV_RULE, check_latency_timer, check_port
+from vmail_hardware.bus_checks import PORT_NAMES, RULES, UDEV_RULE, check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusError, BusOpenError
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, FreezeDetector, open_camera
 from vmail_hardware.cameras.calibration_file import read_calibration
@@ -20,8 +20,6 @@ from vmail_hardware.control_table import servo_models
 from vmail_hardware.joint_state import ServoHealth
 from vmail_hardware.latency import LatencyError, find_latencies
 
-PORT_PATTERNS = ("serial/by-id/*", "dynamixel-*", "ttyUSB*", "ttyACM*")
-RULES = (Path("/etc/udev/rules.d"), Path("/usr/lib/udev/rules.d"))
 READS = 200
 REPLY_TIMEOUT_MS = 20.0
 SLOW_READ_MS = 5.0  # half a period at 100 Hz
@@ -33,7 +31,7 @@ DARK, BRIGHT = 10.0, 245.0  # mean grey levels beyond which nothing can be seen
 
 def check_ports(devices: Path = Path("/dev")) -> Iterator[Finding]:
     """Serial adapters: permission and latency."""
-    ports = {path.resolve(): path for pattern in reversed(PORT_PATTERNS) for path in sorted(devices.glob(pattern))}
+    ports = {path.resolve(): path for pattern in reversed(PORT_NAMES) for path in sorted(devices.glob(pattern))}
     if not ports:
         yield Finding(Level.NOTE, "serial ports", "none connected", "plug in the servos' USB adapter")
         return

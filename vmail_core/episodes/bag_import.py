@@ -10,6 +10,7 @@ import numpy as np
 
 from vmail_core.episodes.alignment import BagAlignment, Row, segments
 from vmail_core.episodes.bag_reading import IMAGE, JOINTS, REQUEST, SENT, Bag, BagError
+from vmail_core.episodes.commanders import commands_by
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
 from vmail_core.episodes.kinesthetic import with_led_commands
@@ -94,6 +95,7 @@ def _import_bag(
         episode = _episode(run, provenance | origin, valve)
         name = f"{path.stem}-{report.sha256[:8]}" + (f"-{number:02d}" if len(runs) > 1 else "")
         write_episode(stage, episode, name)
+        report.add_commands(commands_by(episode.provenance, len(run)))
         report.episodes.append(f"{name}.npz")
         if "radians_turned" in episode.provenance:
             report.radians_turned.append(episode.provenance["radians_turned"])

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class RecoverReport:
         bag, out: paths of the broken and the new bag.
         messages: topic to number of messages saved.
         seconds: from the first message saved to the last, by log time.
+        whole_seconds: from the first message that could be read to the last, but for the recorder's notes.
         broken: why reading ended, file by file; empty when only the bag's metadata was missing.
         lost_bytes: bytes behind the breaks, which could not be read.
     """
@@ -42,6 +44,7 @@ class RecoverReport:
     out: str
     messages: dict[str, int] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    whole_seconds: float = 0.0
     broken: list[str] = dataclasses.field(default_factory=list)
     lost_bytes: int = 0
 
@@ -75,23 +78,28 @@ def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
     return report
 
 
-def trim_bag(bag: str | Path, start_s: float, end_s: float) -> RecoverReport:
+def trim_bag(bag: str | Path, start_s: float, end_s: float, aside: Path) -> RecoverReport:
     """Keep of an MCAP bag what was logged between two times. It is replaced only when the new one is complete.
 
     Args:
         bag: folder of the bag.
         start_s, end_s: seconds after its first message, but for the recorder's notes, which stay.
+        aside: where the bag goes as it was; nothing may be there. Its folder is made if it is missing.
 
     Raises:
-        BagError: the bag is broken, or nothing of it lies between the times.
+        BagError: the bag is broken, or nothing of it lies between the times; the message says how long it is.
     """
-    bag = Path(bag)
+    bag = Path(os.path.abspath(bag))  # "takes/." and the like have no name of their own
     if not (bag / "metadata.yaml").is_file():
         raise BagError(f"{bag} is no whole bag; `vmail recover` makes one of what was cut off")
-    report, span = RecoverReport(str(bag), str(bag)), f"{start_s:g} to {end_s:g} s of what was recorded"
-    with new_folder(bag, replace=True) as stage:
+    if aside.exists():
+        raise FileExistsError(f"{aside} exists already; move it away")
+    report, custom = RecoverReport(str(bag), str(bag)), _custom_data(bag)
+    span = f"{start_s:g} to {end_s:g} s of "
+    custom["trimmed"] = span + (f"({custom['trimmed']})" if "trimmed" in custom else "what was recorded")
+    with new_folder(bag, replace=True, aside=aside) as stage:
         inner = stage / bag.name
-        _rewrite(_storage_files(bag), inner, report, {**_custom_data(bag), "trimmed": span}, (start_s, end_s))
+        _rewrite(_storage_files(bag), inner, report, custom, (start_s, end_s))
         if report.broken:
             raise BagError(f"{bag} is damaged ({'; '.join(report.broken)}); run `vmail recover {bag} --out NEW` first")
         _lift(inner)
@@ -146,6 +154,7 @@ def _rewrite(
                 log_ns += round(1e9 * max(0.0, kept_s[0]))
             else:
                 first_ns = log_ns if first_ns is None else first_ns
+                report.whole_seconds = max(report.whole_seconds, (log_ns - first_ns) * 1e-9)
                 if not kept_s[0] <= (log_ns - first_ns) * 1e-9 <= kept_s[1]:
                     continue
             counts[channel.topic] += 1
@@ -153,16 +162,22 @@ def _rewrite(
                 connections[key] = _connect(writer, schema, channel)
             writer.write(connections[key], log_ns, message.data)
         if counts.total() == noted:
-            raise BagError(
-                f"nothing of {report.bag} can be saved: {'; '.join(report.broken) or 'it holds no such messages'}; "
-                "delete it and record the take again"
-            )
+            raise BagError(_nothing_kept(report, kept_s))
         if "recovered" in custom:
             custom["recovered"] = "; ".join(report.broken) or "metadata rebuilt"
         for name, value in {**notes, **custom}.items():
             writer.set_custom_data(name, str(value))
         report.seconds = (writer.max_timestamp - writer.min_timestamp) / 1e9
     report.messages = dict(counts)
+
+
+def _nothing_kept(report: RecoverReport, kept_s: tuple[float, float]) -> str:
+    """Why a new bag would hold nothing, and what to do."""
+    if math.isfinite(kept_s[0]) and report.whole_seconds > 0.0 and not report.broken:
+        start, end, whole = f"{kept_s[0]:g}", f"{kept_s[1]:g}", f"{report.whole_seconds:.1f}"
+        return f"{report.bag} holds nothing from {start} to {end} s: it is {whole} s long, give times from 0 to {whole}"
+    broken = "; ".join(report.broken) or "it holds no such messages"
+    return f"nothing of {report.bag} can be saved: {broken}; delete it and record the take again"
 
 
 def _salvage(files: list[Path], report: RecoverReport) -> Iterator[tuple[Schema, Channel, Message]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vmail_core.episodes.commanders import commands_by
 from vmail_core.episodes.episode import VIA, Episode
 from vmail_core.episodes.frames import at_size
 from vmail_core.episodes.hashing import sha256_of
@@ -77,6 +78,7 @@ def _import_file(
         provenance = _with_origin(episode.provenance, {"file": file.name, "sha256": report.sha256})
         name = f"{file.stem}-{report.sha256[:8]}-{number:04d}"
         write_episode(stage, dataclasses.replace(episode, provenance=provenance), name)
+        report.add_commands(commands_by(provenance, len(episode)))
         report.episodes.append(f"{name}.npz")
         times.append(episode.time)
     if times:

@@ -1,10 +1,10 @@
-"""What an import found and did, source by source: as data, as JSON and as a table."""
+"""What an import found and did, source by source: as data and as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class SourceReport:
         rate_mean, rate_min, rate_max: ticks a second inside the episodes, Hz.
         gaps: where a take was split: seconds from the first frame, and the reason.
         counts: reason to number of messages that gave no row (duplicates, late frames, lost commands).
+        commands: commander to number of actions that are theirs; empty where the source does not tell.
         radians_turned: of each episode's valve, where the twin's state was recorded.
         rejected: what did not become an episode.
         notes: what is worth knowing but changed nothing.
@@ -56,9 +57,15 @@ class SourceReport:
     rate_max: float | None = None
     gaps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    commands: dict[str, int] = dataclasses.field(default_factory=dict)
     radians_turned: list[float] = dataclasses.field(default_factory=list)
     rejected: list[Rejection] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+
+    def add_commands(self, commands: Mapping[str, int]) -> None:
+        """Add who commanded an episode, of `commands_by`."""
+        for name, count in commands.items():
+            self.commands[name] = self.commands.get(name, 0) + count
 
     def add_times(self, times: list[np.ndarray]) -> None:
         """Sum up rate and length from each episode's times (T,) s."""
@@ -101,42 +108,3 @@ class ImportReport:
     def to_json(self) -> str:
         """The report as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
-
-    def table(self) -> Any:
-        """The report as a rich renderable: a line a source, then what was split, dropped and rejected."""
-        from rich.console import Group  # here, because episodes are also read where rich is not installed
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=f"{len(self.episodes)} episodes in {self.out}")
-        for name in ("source", "episodes", "rows", "seconds", "rate Hz (min-max)", "gaps", "dropped", "turned rad"):
-            table.add_column(name, justify="left" if name == "source" else "right")
-        for source in self.sources:
-            table.add_row(*_cells(source), style=None if source.episodes else "red")
-        remarks = [Text(line) for source in self.sources for line in _remarks(source)]
-        return Group(table, *remarks)
-
-
-def _cells(report: SourceReport) -> list[str]:
-    rate = f"{report.rate_mean:.2f}" if report.rate_mean else "-"
-    if report.rate_min and report.rate_max and report.rate_max - report.rate_min > 0.005:
-        rate += f" ({report.rate_min:.2f}-{report.rate_max:.2f})"
-    turned = ", ".join(f"{radians:.1f}" for radians in report.radians_turned) or "-"
-    dropped = str(sum(report.counts.values()))
-    counts = [
-        str(len(report.episodes)),
-        str(report.rows),
-        f"{report.seconds:.1f}",
-        rate,
-        str(len(report.gaps)),
-        dropped,
-    ]
-    return [Path(report.source).name, *counts, turned]
-
-
-def _remarks(report: SourceReport) -> list[str]:
-    name = Path(report.source).name
-    lines = [f"{name}: rejected {part.what}: {part.reason}" for part in report.rejected]
-    lines += [f"{name}: split after {gap['at_s']:.2f} s: {gap['reason']}" for gap in report.gaps]
-    lines += [f"{name}: {reason}: {count}" for reason, count in report.counts.items()]
-    return lines + [f"{name}: {note}" for note in report.notes]

@@ -29,10 +29,11 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(out: Path, replace: bool = False, aside: Path | None = None) -> Iterator[Path]:
     """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
 
-    With `replace`, an old `out` steps aside only then, and is deleted last: none is ever half written.
+    With `replace`, an old `out` steps aside only then, and is deleted last, or kept as `aside` if that is given: none
+    is ever half written.
 
     Raises:
         FileExistsError: `out` exists, without `replace`.
@@ -45,7 +46,7 @@ def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
         yield stage
         stage.chmod(0o755)
         if replace and out.exists():
-            _swap(stage, out)
+            _swap(stage, out, aside)
         else:
             os.rename(stage, out)  # refused where a folder with something in it has appeared meanwhile
     finally:
@@ -68,11 +69,14 @@ def publish(stage: Path, report: ImportReport) -> None:
     os.replace(stage / REPORT, _free_report(out))
 
 
-def _swap(stage: Path, out: Path) -> None:
-    old = stage.with_name(f"{stage.name}.old")
+def _swap(stage: Path, out: Path, aside: Path | None) -> None:
+    if aside is not None:
+        aside.parent.mkdir(exist_ok=True)
+    old = aside or stage.with_name(f"{stage.name}.old")
     os.rename(out, old)
     os.rename(stage, out)
-    shutil.rmtree(old)
+    if aside is None:
+        shutil.rmtree(old)
 
 
 def _free_report(out: Path) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.bus_checks import is_device_name
 from vmail_hardware.emulator.fault_script import FaultScript
 from vmail_hardware.emulator.hands import HELP, Hands
 from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
@@ -41,9 +42,11 @@ def run_fake_bus(
         How many violations there were; 0 without `check`.
 
     Raises:
-        ValueError: there is no such fault, or no such servo.
+        ValueError: there is no such fault or servo, or `path` is named as a real device is.
         FileExistsError: `path` is taken by something that is not a link.
     """
+    if is_device_name(str(path)):
+        raise ValueError(f"{path} is a place of real devices: give a path of your own, like ./bus")
     spec = robot if isinstance(robot, RobotSpec) else load_robot(robot)
     script, ended = FaultScript(faults), threading.Event()
     script.require_servos(spec.servo_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from rosbags.typesys import Stores, get_typestore
 from vmail_core.durable import sync
 
 NOTES_TYPE = "std_msgs/msg/String"
+REJECTED, UNTRIMMED = ".rejected", ".untrimmed"
+"""Folders beside takes: of takes that are no good, and of takes as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
 
 
@@ -164,13 +167,15 @@ def number_of(path: Path) -> str:
 
 def reject_take(path: Path) -> Path:
     """Put a take aside, out of the way of imports; returns its new place."""
-    folder, number = path.parent / ".rejected", 1
-    folder.mkdir(exist_ok=True)
-    place = folder / path.name
-    while place.exists():
-        number += 1
-        place = folder / f"{path.name}_{number}"
+    place = free_place(path.parent / REJECTED, path.name)
+    place.parent.mkdir(exist_ok=True)
     return path.rename(place)
+
+
+def free_place(folder: Path, name: str) -> Path:
+    """Where a take of that name can be put: with a number where there is one already."""
+    places = itertools.chain([folder / name], (folder / f"{name}_{number}" for number in itertools.count(2)))
+    return next(place for place in places if not place.exists())
 
 
 def delete_take(path: Path) -> None:

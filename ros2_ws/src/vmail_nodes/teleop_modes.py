@@ -1,4 +1,4 @@
-"""What the modes of teleoperation are, and the source of commands that each stands for. Opens nothing, knows no node."""
+"""The modes of teleoperation, and the source of commands that each stands for. Opens nothing, knows no node."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from vmail_core.episodes.commanders import EXPERT_SOURCE
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import write_episode
 from vmail_sim.experts.policy import ExpertPolicy, load_expert
@@ -30,7 +31,7 @@ def demonstrate(expert: ExpertPolicy, env: VisualTask, seed: int) -> Episode:
         last = step.last
     known = [positions for positions in joints if positions is not None]
     provenance: dict[str, Any] = {
-        "source": "expert in simulator",
+        "source": EXPERT_SOURCE,
         "task": env.task,
         "seed": seed,
         "simulator": f"mujoco {mujoco.__version__}",
