@@ -52,7 +52,7 @@ def trust(folder: Path, *words: str) -> int:
 def test_the_report_holds_what_was_measured_and_its_page_stands_alone(tmp_path: Path, capsys) -> None:
     learner = make_run(tmp_path / "run", joint_scale=1.0)
     write_take(tmp_path / "takes", "take_0001")
-    take = write_take(tmp_path / "takes", "take_0002", pixels=32)
+    take = write_take(tmp_path / "takes", "take_0002", pixels=32, commander="gamepad")
     assert trust(tmp_path) == 0
     found = json.loads((tmp_path / "run" / "trust" / "trust.json").read_text())
     errors = open_loop_errors(learner.model, take, steps=6)
@@ -62,12 +62,13 @@ def test_the_report_holds_what_was_measured_and_its_page_stands_alone(tmp_path: 
     assert found["kl"] == pytest.approx(errors.kl)
     assert found["trust_horizon"] == min(found["trust_horizons"].values())
     assert found["left_out"] == ["left out: take_0001, the run learned from it"]
-    assert [entry["name"] for entry in found["takes"]] == ["take_0002"]
+    assert [(entry["name"], entry["commanded_by"]) for entry in found["takes"]] == [("take_0002", "gamepad")]
     page = (tmp_path / "run" / "trust" / "index.html").read_text()
     assert page.count("<svg") == 3 and page.count("<img") == 1 and "<script" not in page
     assert all(
         source.startswith(("data:image/png;base64,", "#")) for source in re.findall(r'(?:src|href)="([^"]*)', page)
     )
+    assert "<th>commanded by</th>" in page and "<td>gamepad</td>" in page
     assert "take_0001, the run learned from it" in page and found["run_commit"] in page
     said = capsys.readouterr().out
     assert "left out: take_0001" in said and verdict(found) in said

@@ -22,6 +22,7 @@ from vmail.demo.study import read_study
 from vmail.demo.trial import Trial, read_trials
 from vmail.demo.video import PIXELS
 from vmail_core.deploy.bundle import Bundle
+from vmail_core.episodes import Episode, write_episode
 from vmail_core.robot import RobotSpec
 
 VOID = {"meta", "br", "img", "link"}
@@ -126,6 +127,18 @@ def test_page_is_whole_and_stands_alone(figures: dict[str, Any], finished: Setti
     for said in (percent, "hold pose", "claw_study.json", "77aa", "0123abc", "p99"):
         assert said in text, said
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower()
+
+
+def test_page_names_the_demonstrations_and_who_commanded_them(
+    figures: dict[str, Any], finished: Settings, bundle: Bundle, demonstrations: list[Episode], tmp_path: Path
+) -> None:
+    assert "commander not noted: take_0001, take_0002" in write_page(figures, finished.out).read_text()
+    for number, demo in enumerate(demonstrations):
+        write_episode(tmp_path, demo, f"demo_{number}")
+    told = made.demonstrations(tmp_path, bundle)
+    assert [demo["commanded_by"] for demo in told] == ["expert", "expert"]
+    text = write_page({**figures, "demonstrations": told}, finished.out).read_text()
+    assert "expert: expert in simulator, seed 0, expert in simulator, seed 1" in text
 
 
 @pytest.mark.parametrize(

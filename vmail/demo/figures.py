@@ -17,6 +17,9 @@ from vmail.demo.study import read_study
 from vmail.demo.trial import Trial, read_trials
 from vmail.demo.video import write_pair
 from vmail_core.deploy.bundle import Bundle
+from vmail_core.episodes.commanders import commands_by, in_words
+from vmail_core.episodes.store import list_episodes, read_outline
+from vmail_core.learners.demonstrations import demo_name
 from vmail_core.provenance import git_commit, machine, versions
 from vmail_core.robot import RobotSpec
 
@@ -47,6 +50,7 @@ def collect_figures(settings: Settings, bundle: Bundle, robot: RobotSpec, direct
         "study": read_study(fixed.STUDY),
         "latency": latency(policy),
         "learning": learning(bundle),
+        "demonstrations": demonstrations(settings.episodes_dir, bundle),
         "valve": {"policy": _turned(policy, direction), "expert": _turned(expert, direction)},
         "videos": _videos(settings, policy, expert, direction),
         "bundle": {"digest": bundle.digest, "certificate": bundle.certificate, "training": _training(bundle)},
@@ -111,6 +115,16 @@ def learning(bundle: Bundle) -> dict[str, Any]:
         "env_steps": last.get("env_steps"),
         "demos": len(bundle.training["demos"]),
     }
+
+
+def demonstrations(episodes: Path, bundle: Bundle) -> list[dict[str, str]]:
+    """Name of each demonstration, and who commanded it; that is known only where the episodes are, and say so."""
+    if not episodes.is_dir():
+        return [{"name": name, "commanded_by": ""} for name in bundle.training["demos"]]
+    return [
+        {"name": demo_name(demo), "commanded_by": in_words(commands_by(demo.provenance, len(demo)))}
+        for demo in map(read_outline, list_episodes(episodes))
+    ]
 
 
 def _training(bundle: Bundle) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def origin(figures: Figures) -> str:
     origins = {
         "machine": figures["machine"],
         "commit": f"{figures['commit']} (training: {training['git_commit']})",
+        "demonstrations": _demonstrations(figures),
         "bundle": f"{figures['bundle']['digest'][:16]}{parity}",
         "starts": f"seeds {figures['starts']['first_seed']} and up, {figures['starts']['count']} of them",
         "versions": ", ".join(f"{name} {version}" for name, version in figures["versions"].items()),
@@ -171,6 +172,14 @@ def origin(figures: Figures) -> str:
 {facts(origins)}
 <details><summary>Settings of the training run</summary><pre>{settings}</pre></details>
 <p class="label">All figures of this page are in demo.json beside it.</p>"""
+
+
+def _demonstrations(figures: Figures) -> str:
+    """Their names, after who commanded them."""
+    by: dict[str, list[str]] = {}
+    for demo in figures["demonstrations"]:
+        by.setdefault(demo["commanded_by"] or "commander not noted", []).append(demo["name"])
+    return "; ".join(f"{who}: {', '.join(names)}" for who, names in by.items())
 
 
 def _study_row(figures: Figures, method: str, demos: int) -> dict[str, Any] | None:
