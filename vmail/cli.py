@@ -88,8 +88,25 @@ def explain(error: Exception) -> str | None:
         missing = (error.name or "").partition(".")[0]
         return f"{missing} is not installed: {INSTALL[missing]}" if missing in INSTALL else None
     ours = isinstance(error, ValueError | RuntimeError | FloatingPointError) and _raised_here(error)
-    expected = isinstance(error, OSError) or ours
-    return (str(error) or type(error).__name__) if expected else None
+    if isinstance(error, OSError):
+        return _in_words(error)
+    return (str(error) or type(error).__name__) if ours else None
+
+
+def _in_words(error: OSError) -> str:
+    """What the system itself says of a file, as one says it; other errors have words of their own."""
+    if error.errno is None or error.filename is None:
+        return str(error) or type(error).__name__
+    if isinstance(error, FileExistsError) and os.path.isdir(error.filename):
+        return f"{error.filename} exists already; choose another place"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file, and a folder is needed there; choose another place"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {error.filename}; check the path"
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename} is a folder, and a file is needed"
+    reason = (error.strerror or "").lower()
+    return f"{error.filename}: {reason}{'; choose another place' if isinstance(error, PermissionError) else ''}"
 
 
 def _reader_is_gone() -> bool:

@@ -145,13 +145,11 @@ def recover_bag(arguments: argparse.Namespace) -> int:
 
 def convert(arguments: argparse.Namespace) -> int:
     """Write the dataset and say what it holds."""
-    from vmail_core.episodes import list_episodes
     from vmail_core.episodes.lerobot import write_lerobot
+    from vmail_core.episodes.store import some_episodes
     from vmail_core.robot import load_robot
 
-    paths = list_episodes(arguments.episodes)
-    if not paths:
-        raise ValueError(f"{arguments.episodes} holds no episodes; `vmail import` makes them")
+    paths = some_episodes(arguments.episodes)
     robot = load_robot(arguments.robot) if arguments.robot else None
     written = write_lerobot(paths, arguments.out, arguments.task, robot, arguments.video)
     print(f"{written.episodes} episodes, {written.frames} frames at {written.fps} a second, in {arguments.out}")

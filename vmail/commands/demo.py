@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         record=arguments.record,
         takes=arguments.takes or (out / "takes" if arguments.record else SHIPPED_TAKES),
         minutes=arguments.minutes,
-        episodes=arguments.episodes or (3 if arguments.pretrained else 10),
+        episodes=(3 if arguments.pretrained else 10) if arguments.episodes is None else arguments.episodes,
         seed=arguments.seed,
         until=arguments.until,
     )

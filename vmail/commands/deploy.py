@@ -95,6 +95,8 @@ def replay(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.take} is not a take: give one of those that `vmail takes DIR` lists")
     _need_ros()
     given = {"record": "none", **parse_assignments(arguments.assignments)}
+    if "teleop" in given or "take" in given:
+        raise ValueError("`vmail replay` commands by its take: leave out teleop:= and take:=")
     return up("dclaw_teleop_demo", {**given, "teleop": "replay", "take": str(arguments.take.absolute())})
 
 

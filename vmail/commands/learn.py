@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130
+MOST_SEED = 2**32 - 1  # that simulators take
 
 
 def register(commands: Any) -> None:
@@ -84,6 +85,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Evaluate and print a line a start."""
     if arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes}: at least one is needed")
+    if arguments.seed is not None and not 0 <= arguments.seed < MOST_SEED - arguments.episodes:
+        raise ValueError(f"--seed {arguments.seed} is not between 0 and {MOST_SEED - arguments.episodes}")
     from vmail.train import evaluate_run
 
     out = arguments.out or arguments.run_folder / "evaluation"

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vmail.commands.learn import MOST_SEED
+
 
 def register(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
@@ -40,6 +42,10 @@ def expert(arguments: argparse.Namespace) -> int:
         raise ValueError(f"no task {arguments.task!r}; known tasks: {', '.join(task_names())}")
     if arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes}: at least one is needed")
+    if not 8 <= arguments.image_size <= 4096:
+        raise ValueError(f"--image-size {arguments.image_size} is not between 8 and 4096 pixels")
+    if not 0 <= arguments.seed < MOST_SEED - arguments.episodes:
+        raise ValueError(f"--seed {arguments.seed} is not between 0 and {MOST_SEED - arguments.episodes}")
     scores = record_demonstrations(
         arguments.task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size
     )

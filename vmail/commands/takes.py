@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_take(arguments.path):
         raise ValueError(f"{arguments.path} is not a take: give one of those that `vmail takes DIR` lists")
     if arguments.film:
+        if arguments.film.suffix != ".mp4":
+            raise ValueError(f"--film {arguments.film}: give a name that ends in .mp4")
         from vmail.takes import film
         from vmail_core.robot import load_robot
 

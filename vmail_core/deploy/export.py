@@ -47,11 +47,17 @@ def export_bundle(
     Raises:
         FileNotFoundError: no run, no checkpoint in it, or no episodes.
         FileExistsError: `out` exists.
+        ValueError: the run learned for another robot.
         CertificateError: the exported graphs do not follow the trained networks; nothing was written.
     """
     robot = robot or load_robot("dclaw")
     folder = RunFolder(Path(run))
-    config = folder.config()
+    config, actions = folder.config(), folder.action_size()
+    if actions != robot.action_size:
+        raise ValueError(
+            f"{run} learned {actions} actions, robot {robot.name} has {robot.action_size} joints: "
+            "give the robot that it learned for (--robot), or another run"
+        )
     learner = VMAIL(config, robot.action_size, len(robot.joint_names))
     folder.load_networks(learner)
     if episodes is None:

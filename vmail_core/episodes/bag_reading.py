@@ -219,6 +219,8 @@ def _openable(path: Path) -> Path:
         raise BagError(f"{path} was cut off while it was recorded; {_next_step(path)}")
     if any(path.glob("*.db3")):
         raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {path}`")
+    if any((inner / "metadata.yaml").is_file() for inner in path.iterdir()):
+        raise BagError(f"{path} is a folder of takes: give the takes in it, {path}/*")
     raise BagError(f"{path} is not a rosbag2 folder: it has neither metadata.yaml nor an .mcap or .db3 file")
 
 

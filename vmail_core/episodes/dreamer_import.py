@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.store import META
 
 # What numpy and zipfile raise on a file that is damaged or is something else.
 UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -35,6 +36,8 @@ def read_dreamer(path: str | Path, period: float, task: str = "") -> Episode:
         raise FileNotFoundError(f"no file {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if META in archive.files:
+                raise ValueError("it is an episode of vmail already: give its folder to `vmail train --demos`")
             arrays = {name: archive[name] for name in ("image", "action", "reward") if name in archive.files}
         missing = {"image", "action"} - arrays.keys()
         if missing:

@@ -98,6 +98,8 @@ def _with_origin(notes: dict[str, Any], origin: dict[str, str]) -> dict[str, Any
 def _contents(file: Path, read: Reader, report: SourceReport, earlier: list[SourceReport]) -> Iterator[Found]:
     """What is in the file; trouble with reading it ends as a rejection. Trouble with writing is not caught here."""
     try:
+        if not file.exists():
+            raise FileNotFoundError(f"no file {file}; check the path")
         report.sha256 = _digest(file)
         copied = copy_of(report.sha256, earlier)
         if copied:

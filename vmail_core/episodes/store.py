@@ -19,7 +19,7 @@ from vmail_core.episodes.episode import Episode
 
 FORMAT = "vmail-episode-1"
 SUFFIX = ".npz"
-_META, _IMAGE = "vmail", "image"
+META, _IMAGE = "vmail", "image"
 # What numpy, zipfile and json raise on a file that is damaged or is something else.
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
@@ -65,12 +65,12 @@ def _read(path: Path, read_image: Callable[[Any], np.ndarray]) -> Episode:
         raise FileNotFoundError(f"no episode at {path}; `vmail import BAG --out {path.parent}` makes them from bags")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if _META not in archive:
+            if META not in archive:
                 raise ValueError(f"not written by vmail: it holds {', '.join(archive.files) or 'nothing'}")
-            meta = json.loads(bytes(archive[_META]))
+            meta = json.loads(bytes(archive[META]))
             if meta.get("format") != FORMAT:
                 raise ValueError(f"has format {meta.get('format')!r}, this vmail reads {FORMAT!r}")
-            arrays = {key: archive[key] for key in archive.files if key not in (_META, _IMAGE)}
+            arrays = {key: archive[key] for key in archive.files if key not in (META, _IMAGE)}
             arrays[_IMAGE] = read_image(archive)
         return Episode(**arrays, provenance=meta["provenance"])
     except _UNREADABLE as error:
@@ -84,9 +84,21 @@ def list_episodes(folder: str | Path) -> list[Path]:
         FileNotFoundError: the folder does not exist.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file; give the folder that the episodes are in")
     if not folder.is_dir():
         raise FileNotFoundError(f"no episode folder {folder}; `vmail import BAG --out {folder}` makes one from bags")
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def some_episodes(folder: str | Path) -> list[Path]:
+    """As `list_episodes`, but at least one. Raises FileNotFoundError: there is none."""
+    folder, paths = Path(folder), list_episodes(folder)
+    if paths:
+        return paths
+    if any((place / "metadata.yaml").is_file() for place in (folder, *folder.iterdir())):
+        raise FileNotFoundError(f"{folder} holds takes, no episodes: `vmail import TAKE… --out DIR` makes some of them")
+    raise FileNotFoundError(f"{folder} holds no episodes; `vmail import BAG --out {folder}` makes them from bags")
 
 
 def load_episodes(folder: str | Path, limit: int | None = None) -> list[Episode]:
@@ -96,9 +108,7 @@ def load_episodes(folder: str | Path, limit: int | None = None) -> list[Episode]
         FileNotFoundError: the folder does not exist or holds no episode.
         ValueError: a file is damaged, or there are fewer episodes than `limit`.
     """
-    paths = list_episodes(folder)
-    if not paths:
-        raise FileNotFoundError(f"{folder} holds no episodes; `vmail import BAG --out {folder}` makes them from bags")
+    paths = some_episodes(folder)
     if limit is not None:
         if not 0 < limit <= len(paths):
             raise ValueError(f"asked for {limit} episodes, but {folder} holds {len(paths)}")
@@ -117,7 +127,7 @@ def _black(archive: Any) -> np.ndarray:
 def _to_bytes(episode: Episode) -> bytes:
     meta = json.dumps({"format": FORMAT, "provenance": episode.provenance}, sort_keys=True, allow_nan=False)
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {_META: np.frombuffer(meta.encode(), np.uint8), **episode.arrays()}
+    arrays: dict[str, Any] = {META: np.frombuffer(meta.encode(), np.uint8), **episode.arrays()}
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import yaml
 
+from vmail_core.yaml_errors import in_one_line
+
 PRESETS = Path(__file__).parent.parent / "configs"
 
 
@@ -192,9 +194,11 @@ def load_config(preset: str | Path, overrides: dict[str, Any] | None = None) -> 
         known = sorted(p.relative_to(PRESETS).with_suffix("").as_posix() for p in PRESETS.rglob("*.yaml"))
         raise FileNotFoundError(f"no preset {str(preset)!r}; known presets: {', '.join(known)}")
     try:
-        plain = yaml.safe_load(path.read_text()) or {}
+        plain = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {in_one_line(error)}") from error
+    if not isinstance(plain, dict):
+        raise ValueError(f"{path} holds no settings, such as task and model: compare it with a preset in {PRESETS}")
     for dotted, value in (overrides or {}).items():
         node = plain
         *sections, leaf = dotted.split(".")

@@ -30,6 +30,7 @@ from vmail_core.durable import sync
 from vmail_core.learners.config import Config, config_from_dict
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
+from vmail_core.yaml_errors import in_one_line
 
 ACTING = "acting_"
 
@@ -95,17 +96,34 @@ class RunFolder:
             FileNotFoundError: no run here.
             ValueError: another version of vmail wrote it, with settings that this one does not know.
         """
-        return config_from_dict(self.settings())
+        settings = self.settings()
+        try:
+            return config_from_dict(settings)
+        except ValueError as error:
+            raise ValueError(f"{self.path} cannot be read by this version of vmail: {error}") from error
 
     def settings(self) -> dict[str, Any]:
-        """The run's config as it was written, by whatever version. Raises FileNotFoundError: no run here."""
+        """The run's config as it was written, by whatever version.
+
+        Raises:
+            FileNotFoundError: no run here.
+            ValueError: its file is damaged.
+        """
         if not self.exists:
-            raise FileNotFoundError(f"no run at {self.path}: it holds no config.yaml; start one with `vmail train`")
-        return yaml.safe_load((self.path / "config.yaml").read_text())
+            what = "a bundle, made of a run" if (self.path / "manifest.json").is_file() else "it holds no config.yaml"
+            raise FileNotFoundError(f"no run at {self.path}: {what}; `vmail runs` lists runs, `vmail train` starts one")
+        try:
+            return dict(yaml.safe_load((self.path / "config.yaml").read_text()))
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            reason = in_one_line(error) if isinstance(error, yaml.YAMLError) else "it holds no settings"
+            raise _damaged(self.path / "config.yaml", reason) from error
 
     def facts(self) -> dict[str, Any]:
-        """What `begin` noted beside the config. Raises FileNotFoundError: no run here."""
-        return json.loads((self.path / "run.json").read_text())
+        """What `begin` noted beside the config. Raises FileNotFoundError: no run here; ValueError: it is damaged."""
+        try:
+            return dict(json.loads((self.path / "run.json").read_text()))
+        except (TypeError, ValueError) as error:
+            raise _damaged(self.path / "run.json", str(error)) from error
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""
@@ -198,7 +216,10 @@ class RunFolder:
         try:
             learner.load_state_dict(networks)
         except RuntimeError as error:
-            raise ValueError(f"{folder}/networks.safetensors does not fit the run's config: {error}") from error
+            lines = str(error).splitlines()  # the first is a heading, and one misfit says as much as all
+            raise ValueError(
+                f"{folder}/networks.safetensors does not fit the run's config: {lines[min(1, len(lines) - 1)].strip()}"
+            ) from error
 
     def state(self) -> dict[str, Any]:
         """What the last checkpoint says of the run's progress.
@@ -244,6 +265,10 @@ class RunFolder:
         state = self.state()
         rng.bit_generator.state = state.pop("numpy_rng")
         return state
+
+
+def _damaged(file: Path, reason: str) -> ValueError:
+    return ValueError(f"{file} is damaged ({reason}): restore it from a copy, or remove the run's folder")
 
 
 @contextlib.contextmanager

@@ -6,10 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from vmail_core.robot.fingers import Fingers, fingers_from
 from vmail_core.robot.interface import FloatArray, RobotInterface, column
+from vmail_core.yaml_errors import in_one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ def load_robot(name_or_path: str | Path) -> RobotSpec:
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        path = Path(__file__).with_name(f"{name_or_path}.yaml")
+        path = Path(__file__).parent / f"{name_or_path}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in Path(__file__).parent.glob("*.yaml")))
         raise FileNotFoundError(
@@ -62,11 +64,17 @@ def load_robot(name_or_path: str | Path) -> RobotSpec:
         )
     try:
         return _from_yaml(yaml.safe_load(path.read_text()))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: robot spec lacks or misuses field {error}; compare it with dclaw.yaml") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML ({in_one_line(error)}); compare it with dclaw.yaml") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: robot spec lacks field {error}; compare it with dclaw.yaml") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is no robot spec: {error}; compare it with dclaw.yaml") from error
 
 
-def _from_yaml(raw: dict[str, Any]) -> RobotSpec:
+def _from_yaml(raw: Any) -> RobotSpec:
+    if not isinstance(raw, dict):
+        raise ValueError("it has no fields")
     joints = raw["joints"]
 
     def of_joints(key: str) -> FloatArray:
@@ -99,10 +107,20 @@ def _from_yaml(raw: dict[str, Any]) -> RobotSpec:
         fingers=fingers_from(raw["fingers"], tuple(joint["name"] for joint in joints)) if "fingers" in raw else None,
     )
     spec.check()
+    _check_finite(spec)
     if len(set(spec.servo_ids)) != spec.action_size:
         raise ValueError(f"robot {spec.name}: servo ids must be unique")
     if not 0.0 < spec.slow_current_ma < spec.max_current_ma or not spec.slow_temperature_c < spec.max_temperature_c:
         raise ValueError(f"robot {spec.name}: slow_current_ma and slow_temperature_c must lie below max_*")
-    if spec.max_joint_acceleration <= 0.0 or spec.max_joint_speed <= 0.0:
-        raise ValueError(f"robot {spec.name}: max_joint_speed and max_joint_acceleration must be above 0")
+    for name in ("max_joint_speed", "max_joint_acceleration", "control_rate_hz", "camera_width", "camera_height"):
+        if getattr(spec, name) <= 0.0:
+            raise ValueError(f"robot {spec.name}: {name} must be above 0")
     return spec
+
+
+def _check_finite(spec: RobotSpec) -> None:
+    """NaN passes every comparison of limits, in the guard too: it must not come so far."""
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
+            raise ValueError(f"robot {spec.name}: {field.name} must be finite numbers")
