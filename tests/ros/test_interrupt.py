@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -41,7 +42,8 @@ def check_end(graph: Up, temporary: Path) -> str:
     assert code == 0, output
     assert not graph.descendants()
     assert graph.torque()[-1:] in ([], ["torque_off"]), output
-    assert "may still be on" not in output and "Traceback" not in output and "failed" not in output, output
+    told = re.sub("failed to send response", "", output)  # by rclpy, where who asked has ended already
+    assert "may still be on" not in told and "Traceback" not in told and "failed" not in told, output
     assert not list(temporary.glob("vmail-*")), "its folder of sockets is left"
     return output
 
