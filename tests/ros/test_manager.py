@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,17 @@ def test_a_node_that_cannot_be_stopped_is_told_and_stays_on_the_list(graph: Grap
     bus.faults.unplugged = False
     until(bus.path.exists, "the bus is plugged in")
     until(lambda: ros.call(Trigger, "manager/stop").success, "the driver lets go")
+    assert torque(bus) == {0}
+
+
+def test_nodes_that_are_told_to_end_at_the_same_time_are_not_waited_for(graph: Graph, bus: EmulatedBus) -> None:
+    """As ROS's launch tools do at Ctrl-C; they kill what has not ended after some seconds."""
+    began = time.monotonic()
+    for process in (*graph.processes.values(), graph.manager):
+        process.signal(signal.SIGINT)
+    assert [process.wait() for process in (*graph.processes.values(), graph.manager)] == [0, 0, 0, 0]
+    assert time.monotonic() - began < 15.0
+    assert "may_be_up" not in graph.manager.output
     assert torque(bus) == {0}
 
 

@@ -43,11 +43,11 @@ class Chain:
         self.states = ros.collect(JointState, "twin/state", SENSOR_RECORDER)
         self.sent = ros.collect(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
 
-    def make_ready(self, teleop: bool = True) -> None:
-        """Driver and expert run, nobody commands, nothing is heard yet."""
+    def make_ready(self, teleop: bool = True, **parameters: float) -> None:
+        """Driver, with these parameters, and expert run, nobody commands, nothing is heard yet."""
         if self.driver is None or self.driver.process.poll() is not None:
-            parameters = {"port": self.port, "wait_s": 30.0, "reply_timeout_ms": 60.0}
-            self.driver = start_driver(self._start_node, parameters)
+            given = {"port": self.port, "wait_s": 30.0, "reply_timeout_ms": 60.0, **parameters}
+            self.driver = start_driver(self._start_node, given)
         if teleop:
             if self.teleop is None:
                 self.teleop = self._start_node("vmail_nodes.teleop", {"task": TASK, "max_steps": STEPS})
@@ -210,3 +210,13 @@ def test_a_twin_that_ends_is_a_lost_camera_and_a_lost_bus(running_chain: Chain) 
     Path(running_chain.port).unlink()
     running_chain.ros.wait_reason("camera", "camera_lost", within=5.0, since_ns=killed_ns)
     running_chain.ros.wait_reason("dynamixel_driver", "bus_lost", within=5.0, since_ns=killed_ns)
+
+
+def test_all_nodes_may_be_told_to_end_at_once(ros: Ros, start_node: Callable[..., NodeProcess], tmp_path: Path) -> None:
+    """As ROS's launch tools do at Ctrl-C: the twin leaves its driver the time to let go."""
+    chain = Chain(ros, start_node, tmp_path)
+    chain.make_ready(teleop=False, release_s=1.0)
+    for process in (chain.twin, chain.driver):
+        process.signal(signal.SIGINT)
+    assert chain.driver.wait() == 0, chain.driver.output
+    assert chain.twin.wait() == 0

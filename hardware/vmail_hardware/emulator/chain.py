@@ -99,10 +99,14 @@ class ServoChain:
             self._show_faults()
             if self._check is not None:
                 self._refresh()
-            silence = self._clock() - self._last_heard
+            silence = self.silent_seconds()
             tripped = [servo for servo in self.servos if servo.trip_watchdog_after(silence)]
             if tripped:
                 self._link.stop_at_present(tripped)
+
+    def silent_seconds(self) -> float:
+        """How long no instruction has come."""
+        return self._clock() - self._last_heard
 
     def hold_present(self) -> None:
         """Set every goal position to where the joint is now, so that nothing pulls. For resets of the plant."""

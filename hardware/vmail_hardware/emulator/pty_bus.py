@@ -82,6 +82,10 @@ class EmulatedBus:
         """Set every goal to where the joint is now, so that nothing pulls. Call it after resetting the plant."""
         self._chain.hold_present()
 
+    def silent_seconds(self) -> float:
+        """How long nobody has spoken on the bus; since it was made, if nobody has."""
+        return self._chain.silent_seconds()
+
     def servo(self, servo_id: int) -> EmulatedServo:
         """The servo with this id, to look at its registers. Raises KeyError."""
         for servo in self._chain.servos:

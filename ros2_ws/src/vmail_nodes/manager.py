@@ -29,6 +29,7 @@ WATCH_PERIOD_S = 1.0
 POLL_S = 0.1  # how soon a signal is seen while a node is waited for
 ANSWER_S = 2.0  # a node with nothing to do says its state sooner
 AGAIN_S = 2.0  # a question is put again after so long: one that was put just after discovery may get lost
+GONE_S = 0.5  # a service that is missing for so long has ended with its node
 LOST_S = 20.0  # a node that says nothing for so long is lost; letting joints go gently takes up to 10 s
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
@@ -36,6 +37,10 @@ ACTIVE, INACTIVE = State.PRIMARY_STATE_ACTIVE, State.PRIMARY_STATE_INACTIVE
 UP = {State.PRIMARY_STATE_UNCONFIGURED: (CONFIGURE, ACTIVATE), INACTIVE: (ACTIVATE,), ACTIVE: ()}
 DOWN = {ACTIVE: (DEACTIVATE, CLEANUP), INACTIVE: (CLEANUP,)}
 NAMES = {CONFIGURE: "configured", ACTIVATE: "activated", DEACTIVATE: "deactivated", CLEANUP: "cleaned up"}
+
+
+class NodeGone(NodeError):
+    """A node that answered before has ended: there is nobody to ask any more."""
 
 
 class Manager(ManagedNode):
@@ -49,6 +54,7 @@ class Manager(ManagedNode):
         self._answers = SingleThreadedExecutor()
         self._answers.add_node(self._asker)
         self._questions: dict[tuple[str, type], Client] = {}
+        self._answered: set[tuple[str, type]] = set()  # of them, those that a node has answered
         self._ending = False
         self._endpoints: list = []
         self._up: list[str] = []  # that may be up, in the order in which they came up
@@ -99,6 +105,8 @@ class Manager(ManagedNode):
             try:
                 for step in DOWN.get(self._state(name, LOST_S), ()):
                     self._change(name, step)
+            except NodeGone:  # launch tools tell all nodes to end at once, and each takes itself down
+                self._answered -= {(name, kind) for kind in (GetState, ChangeState)}
             except NodeError as error:
                 failed[name] = str(error)
         self._up = [name for name in self._up if name in failed]
@@ -148,27 +156,38 @@ class Manager(ManagedNode):
         if (name, kind) not in self._questions:
             self._questions[name, kind] = self._asker.create_client(kind, f"{name}/{service}")
         client, deadline = self._questions[name, kind], time.monotonic() + patience_s
-        self._wait(client.service_is_ready, deadline, f"{name} is not there")
+        there, answered = client.service_is_ready, (name, kind) in self._answered
+        if not self._until(there, time.monotonic() + GONE_S if answered else deadline, f"{name} is not there"):
+            raise NodeGone(f"{name} has ended") if answered else NodeError(f"{name} is not there")
         while True:
             future: Future = client.call_async(request)
             # A step is asked for once: a second one would be refused. Nodes that are known by then hear it.
             again = min(deadline, time.monotonic() + AGAIN_S) if kind is GetState else deadline
-            try:
-                self._wait(future.done, again, f"{name} does not answer")
+            if self._answers_by(name, future, there, again):
+                self._answered.add((name, kind))
                 return future.result()
-            except Interrupted:
-                raise
-            except NodeError:
-                if time.monotonic() > deadline:
-                    raise
+            if time.monotonic() > deadline:
+                raise NodeError(f"{name} does not answer")
 
-    def _wait(self, condition: Callable[[], bool], deadline: float, trouble: str) -> None:
+    def _answers_by(self, name: str, future: Future, there: Callable[[], bool], deadline: float) -> bool:
+        """Whether an answer comes by then. Raises NodeGone where the service has gone meanwhile."""
+        trouble = f"{name} does not answer"
+        while not future.done():
+            if not self._until(lambda: future.done() or not there(), deadline, trouble):
+                return False
+            if not self._until(lambda: future.done() or there(), time.monotonic() + GONE_S, trouble):
+                raise NodeGone(f"{name} has ended")
+        return True
+
+    def _until(self, condition: Callable[[], bool], deadline: float, trouble: str) -> bool:
+        """Wait; False when the deadline comes first. Raises Interrupted when the process is to end."""
         while not condition():
             if self.interrupted() and not self._ending:
                 raise Interrupted(f"told to end while {trouble}")
             if time.monotonic() > deadline:
-                raise NodeError(trouble)
+                return False
             self._answers.spin_once(timeout_sec=POLL_S)
+        return True
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._up:

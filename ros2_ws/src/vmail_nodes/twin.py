@@ -40,6 +40,8 @@ from vmail_sim.twin import CameraLoop, ClawPlant, Frame
 WATCH_PERIOD_S = 0.2
 FAULT_PERIOD_S = 0.02
 TORQUE_OFF_PATIENCE_S = 3.0
+BUS_PATIENCE_S = 4.0  # the driver takes a second to let go; launch tools kill what has not ended after five
+BUS_QUIET_S = 0.3  # a driver that has not spoken for so long has closed its port
 QUIET_S = 0.5  # longer than the driver's command_timeout_s
 QUIET_PATIENCE_S = 1.5
 ALARM_S = 3.0  # how long an unsafe command is the twin's state
@@ -111,7 +113,7 @@ class Twin(ManagedNode):
         self._running.callback(self._frames.close)
         self._bus.start()
         self._running.callback(self._bus.stop)
-        self._running.callback(self._await_torque_off)
+        self._running.callback(self._await_driver)
         self._endpoints = [
             self.create_service(Trigger, "twin/reset", self._on_reset),
             self.create_service(Trigger, "twin/kick", self._on_kick),
@@ -131,10 +133,13 @@ class Twin(ManagedNode):
         while self._plant.quiet_seconds() < QUIET_S and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _await_torque_off(self) -> None:
-        """A graph's nodes are often all stopped at once: leave a driver the time to do it properly."""
-        deadline = time.monotonic() + TORQUE_OFF_PATIENCE_S
-        while np.any(self._plant.torque_enabled()) and time.monotonic() < deadline:
+    def _await_driver(self) -> None:
+        """A graph's nodes are often all stopped at once: leave a driver the time to let go and to make sure of it."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < BUS_PATIENCE_S:
+            holding = np.any(self._plant.torque_enabled()) and waited < TORQUE_OFF_PATIENCE_S
+            if not holding and self._bus.silent_seconds() > BUS_QUIET_S:
+                break
             time.sleep(0.02)
         self._report_torque()
 
