@@ -13,7 +13,7 @@ from vmail_hardware.commanders import Commanders
 from vmail_hardware.guard_limits import Limits
 from vmail_hardware.guard_types import Command, Decision, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
-from vmail_hardware.standing import standing_goals
+from vmail_hardware.standing import Settling, standing_goals
 
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
@@ -78,6 +78,10 @@ class Guard:
         self._accepted_stamp: float | None = None
         self._obeyed = -np.inf  # when the last command was, by the clock of `check`
         self._latched: tuple[Reason, str] | None = None
+        self._latches: list[Reason] = []  # all since the last reset
+        self._overloaded = np.zeros(spec.action_size, bool)  # joints whose current has been too high for too long
+        self._settling = Settling(spec.action_size)
+        self._holding = False  # since before this call
         self._begins = False  # a hold that is to look at how the joints stand
         self.forget_pose()
 
@@ -85,6 +89,11 @@ class Guard:
     def latched(self) -> Reason | None:
         """The reason that waits for `reset`, if any."""
         return self._latched[0] if self._latched else None
+
+    @property
+    def latches(self) -> tuple[Reason, ...]:
+        """Everything that has latched since the last reset, also beneath `latched`, as it came."""
+        return tuple(self._latches)
 
     def estop(self, detail: str = "emergency stop") -> None:
         """Stop, and hold until `reset`."""
@@ -96,6 +105,7 @@ class Guard:
         Joints that stand keep the goals that they are held at: with where they are, a little below, they would sink.
         """
         self._latched = None
+        self._latches.clear()
         self._errors.clear()
         self._current_high_since[:] = np.nan
         self._commanders.reset()
@@ -154,9 +164,9 @@ class Guard:
         self._watch_robot(state)
         robot = self._latched or self._heat() or self._supply()
         if robot is not None:
-            self._stop(state, robot[0])
+            anew = self._stop(state, robot[0])
             self._forget_command(*robot)
-            return self._hold(state, *robot)
+            return self._hold(state, *robot, anew)
         if command is None:
             return self._between_commands(state, now)
         refusal = self._refusal(command, now)
@@ -180,7 +190,8 @@ class Guard:
             )
         self._accepted_stamp, self._obeyed = command.stamp, now
         self._pose = goals.copy()
-        self._stopped_for_robot = self._begins = False
+        self._settling.note(goals, now)
+        self._stopped_for_robot = self._begins = self._holding = False
         return self._decide(goals, reason, detail, fresh=True)
 
     def _paced(self, desired: np.ndarray, now: float) -> np.ndarray:
@@ -235,11 +246,14 @@ class Guard:
         self._stopped_for_robot, self._begins = False, True
         return self._decide(None, *(self._latched or (reason, detail)))
 
-    def _hold(self, state: JointState, reason: Reason, detail: str) -> Decision:
+    def _hold(self, state: JointState, reason: Reason, detail: str, anew: bool = False) -> Decision:
         """Stay at the held pose, as far as it is within reach of the present position."""
         if self._begins or self._pose is None:
             self._pose, self._begins = self._where_it_stands(state), False
-        return self._decide(self._near(self._pose, state.position), reason, detail)
+        goals = self._near(self._pose, state.position)
+        if not self._holding:  # what is written is what the servos pursue, and what a stop is to know
+            self._pose, self._holding = goals, True
+        return self._decide(goals, reason, detail, anew=anew)
 
     def _near(self, pose: np.ndarray, present: np.ndarray) -> np.ndarray:
         """The pose within one period's travel of the present, and never farther outside the limits than it."""
@@ -247,21 +261,25 @@ class Guard:
         goals = np.clip(pose, np.minimum(self._spec.lower, present), np.maximum(self._spec.upper, present))
         return np.clip(goals, present - reach, present + reach)
 
-    def _stop(self, state: JointState, reason: Reason) -> None:
+    def _stop(self, state: JointState, reason: Reason) -> bool:
         """Hold from the moment on at which the robot was found to be in trouble.
 
         Where the present position is, which takes the load off the servos as far as it comes from pushing. An
-        emergency stop tells of no load, so joints that stand do not give up their goals for it and sink.
+        emergency stop tells of no load, so joints that stand do not give up their goals for it and sink. A joint that
+        is overloaded while it is held so is held where it is then. Returns whether the pose is another than before.
         """
-        if self._stopped_for_robot:
-            return
+        if self._stopped_for_robot and self._pose is not None:
+            self._pose = np.where(self._overloaded, state.position, self._pose)
+            return bool(self._overloaded.any())
         self._pose = self._where_it_stands(state) if reason is Reason.ESTOP else state.position.copy()
         self._stopped_for_robot, self._begins = True, False
+        return True
 
     def _where_it_stands(self, state: JointState) -> np.ndarray:
         if self._pose is None:
             return state.position.copy()
-        return standing_goals(self._pose, state.position, state.velocity, state.current_ma, self._spec)
+        stay = standing_goals(self._pose, state.position, state.velocity, state.current_ma, self._spec)
+        return np.where(self._settling.settled(state.time), stay, state.position)
 
     def _forget_command(self, reason: Reason, detail: str) -> None:
         self._idle = (reason, detail)
@@ -289,9 +307,10 @@ class Guard:
         share = np.clip((state.time - self._load_time) / self._over_current_s, 0.0, 1.0)
         self._load_ma, self._load_time = self._load_ma + share * (state.current_ma - self._load_ma), state.time
         high = np.abs(state.current_ma) > self._spec.max_current_ma
-        since = np.where(np.isnan(self._current_high_since), state.time, self._current_high_since)
-        self._current_high_since = np.where(high, since, np.nan)
-        too_long = np.flatnonzero(high & (state.time - since >= self._over_current_s))
+        since = np.fmin(self._current_high_since, state.time)  # which a clock that was set back is not behind
+        self._overloaded = high & (state.time - since >= self._over_current_s)
+        self._current_high_since = np.where(high & ~self._overloaded, since, np.nan)
+        too_long = np.flatnonzero(self._overloaded)
         if too_long.size:
             most = float(np.max(np.abs(state.current_ma[too_long])))
             limit = self._spec.max_current_ma
@@ -316,6 +335,8 @@ class Guard:
         )
 
     def _latch(self, reason: Reason, detail: str) -> None:
+        if reason not in self._latches:
+            self._latches.append(reason)
         told_more = self._latched is not None and self._latched[0] is reason is Reason.HARDWARE_ERROR
         if self._latched is None or told_more or reason is Reason.ESTOP:
             self._latched = (reason, detail)
@@ -324,5 +345,7 @@ class Guard:
         return ", ".join(self._spec.joint_names[index] for index in indices)
 
     @staticmethod
-    def _decide(goals: np.ndarray | None, reason: Reason, detail: str, fresh: bool = False) -> Decision:
-        return Decision(goals=goals, holding=reason.holds, reason=reason, detail=detail, fresh=fresh)
+    def _decide(
+        goals: np.ndarray | None, reason: Reason, detail: str, fresh: bool = False, anew: bool = False
+    ) -> Decision:
+        return Decision(goals=goals, holding=reason.holds, reason=reason, detail=detail, fresh=fresh, anew=anew)

@@ -93,6 +93,7 @@ class Decision:
         reason: why.
         detail: one sentence for people.
         fresh: `goals` come from the command of this very call.
+        anew: the robot's trouble has changed the pose that is held, so it is to be written, also within a hold.
     """
 
     goals: np.ndarray | None
@@ -100,3 +101,4 @@ class Decision:
     reason: Reason
     detail: str
     fresh: bool = False
+    anew: bool = False

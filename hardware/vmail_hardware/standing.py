@@ -8,6 +8,8 @@ from vmail_core.robot import RobotSpec
 
 _SINKING_RAD = 0.06  # a servo's goal and what it reaches under a finger's own weight differ by less
 _STILL_RAD_S = 0.1
+_SAME_RAD = 0.01  # goals of a commander that stands still may differ so far
+_SETTLED_S = 0.2  # a joint is on its way to a new goal by then, or there
 _EASY = 0.25  # of the current from which on the robot's file calls a joint loaded: a finger's weight, and no more
 
 
@@ -29,3 +31,25 @@ def standing_goals(
     close = np.abs(goals - position) <= _SINKING_RAD
     easy = np.abs(current_ma) <= _EASY * spec.slow_current_ma
     return np.where(still & close & easy, goals, position)
+
+
+class Settling:
+    """Since when each joint's goal has been the same: one that is new is not stood at, the joint has yet to set off.
+
+    Pure: it is told the time, in seconds.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Of so many joints, none of which has got a goal."""
+        self._goals = np.full(size, np.nan)
+        self._since = np.full(size, -np.inf)
+
+    def note(self, goals: np.ndarray, time: float) -> None:
+        """Goals (N,) rad that are written at this time."""
+        new = ~(np.abs(goals - self._goals) <= _SAME_RAD)
+        self._goals, self._since = np.where(new, goals, self._goals), np.where(new, time, self._since)
+
+    def settled(self, time: float) -> np.ndarray:
+        """(N,) bool: whether the goal was there long enough when the joints were read, at `time`."""
+        self._since = np.minimum(self._since, time)  # a clock may be set back
+        return time - self._since >= _SETTLED_S
