@@ -21,6 +21,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus, Faults, WireCheck
+from vmail_hardware.emulator.chain import SYNC_WRITE
+from vmail_hardware.emulator.packets import Instruction
 from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.messages import (
     command_message,
@@ -218,13 +220,13 @@ def test_holds_when_commands_stop_and_goes_on_with_the_next(ros: Ros, bus: Emula
     again.stop()
 
 
-def test_a_hold_is_written_once_and_does_not_fight(
+def test_a_hold_is_written_when_it_begins_and_does_not_fight(
     ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
 ) -> None:
     stopped_ns = time.time_ns()
     commander.stop()
     ros.wait_reason("dynamixel_driver", "command_too_old", within=3.0, since_ns=stopped_ns)
-    wait_ticks(states, 5)
+    wait_ticks(states, 10)
     held = goals(bus)
     elsewhere = np.clip(held + 0.3, SPEC.lower, SPEC.upper)
     bus.plant.push(elsewhere)
@@ -343,6 +345,70 @@ def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Comman
     assert torque(bus) == [1] * SPEC.action_size
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
     ros.wait_reason("dynamixel_driver", "ok", within=3.0)
+
+
+def test_an_emergency_stop_arrives_though_its_first_packet_gets_lost(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear, lost = bus._chain.handle, threading.Event()
+
+    def lose_one(instruction: Instruction, *rest: object) -> bytes:
+        if instruction.code == SYNC_WRITE and not lost.is_set():
+            lost.set()
+            return b""
+        return hear(instruction, *rest)
+
+    stopped_ns = time.time_ns()
+    commander.stop()
+    ros.wait_reason("dynamixel_driver", ("command_too_old", "no_command_yet"), since_ns=stopped_ns)
+    wait_ticks(states, 10)
+    led = np.clip(goals(bus) + 0.3, SPEC.lower, SPEC.upper)
+    bus.plant.push(led)
+    bus.hold_present()
+    bus.servo(12).set("goal_position", bus.servo(12).get("goal_position") + 30)  # where it is on its way to
+    monkeypatch.setattr(bus._chain, "handle", lose_one)
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    wait_ticks(states, 10)
+    assert lost.is_set()
+    np.testing.assert_allclose(goals(bus), led, atol=0.02)
+
+
+def test_an_emergency_stop_that_no_servo_hears_is_no_success(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
+) -> None:
+    bus.faults.silent_ids = {21}
+    ros.wait_reason("dynamixel_driver", "bus_silent")
+    answer = ros.call(Trigger, "dynamixel_driver/estop")
+    assert not answer.success and "cut their power" in answer.message
+    bus.faults.silent_ids = set()
+    wait_ticks(states, 5)
+    assert ros.call(Trigger, "dynamixel_driver/estop").success  # it has reached them meanwhile
+    bus.faults.unplugged = True
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    answer = ros.call(Trigger, "dynamixel_driver/estop")
+    assert not answer.success and "cut their power" in answer.message
+    back_ns, bus.faults.unplugged = time.time_ns(), False
+    ros.wait_reason("dynamixel_driver", "estop", since_ns=back_ns)
+
+
+def test_a_reset_after_an_emergency_stop_gives_a_servo_its_torque_again(
+    ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected
+) -> None:
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    bus.servo(21).set("torque_enable", 0)  # its supply failed for a moment
+    wait_ticks(states, 6 * SPEC.action_size)  # until its health has been read
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    assert torque(bus) == [1] * SPEC.action_size
+    ros.wait_reason("dynamixel_driver", "ok")
+
+
+def test_a_reset_that_ends_in_another_hold_says_so(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+    bus.faults.hardware_errors = {11: 0x01}  # input voltage: shown, but no reason to shut down
+    ros.wait_reason("dynamixel_driver", "hardware_error")
+    answer = ros.call(Trigger, "dynamixel_driver/reset_guard")
+    assert not answer.success and "held again: hardware_error" in answer.message
+    bus.faults.hardware_errors = {}
+    until(lambda: ros.call(Trigger, "dynamixel_driver/reset_guard").success, "the servo is well again")
 
 
 def test_what_the_servos_pursue_is_told_of_commands_and_holds(

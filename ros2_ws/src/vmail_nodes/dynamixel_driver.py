@@ -1,7 +1,7 @@
 """Node `dynamixel_driver`: the only one that touches the servo bus, with the guard between commands and motors.
 
 Reads the joints at 100 Hz and writes a command the moment it arrives. On trouble it holds: it writes the pose to hold
-once and is then silent, with the reason on /diagnostics. Torque is off whenever the process ends.
+when that begins and is then silent, with the reason on /diagnostics. Torque is off whenever the process ends.
 
 Subscribes: `joint_commands`. Publishes: `joint_states`, `joint_commands_sent` (what was written, and how long after
 the camera frame), `joint_goals` (what the servos pursue, of a command or a hold; no joints while they are limp).
@@ -47,6 +47,9 @@ NS = 1e-9
 LEVELS = {Reason.NO_COMMAND_YET: diagnostics.OK, Reason.COMMAND_TOO_OLD: diagnostics.WARN}
 READ_ATTEMPTS = 5
 REBOOT_S = 0.5  # a servo is back after 0.3 s
+HOLD_WRITES = 3  # nobody acknowledges one: where it got lost, joints would go on to their last goals
+# Servos that need their torque switched on anew.
+SHUT_DOWN = frozenset({Reason.HARDWARE_ERROR, Reason.TORQUE_LOST, Reason.SERVO_WATCHDOG})
 
 
 class DynamixelDriver(ManagedNode):
@@ -64,6 +67,7 @@ class DynamixelDriver(ManagedNode):
         self._torque_wanted = False  # what was asked for last, whether it could be done or not
         self._next_attempt: float | None = None  # to open a port that was lost
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
+        self._hold_writes = 0  # of those goals that are still to come
         self._blind = False  # the guard holds without knowing where the joints are
         self._silence = ""  # what the last failed read said
         self._ticks = self._silent_reads = self._limited = 0
@@ -234,6 +238,7 @@ class DynamixelDriver(ManagedNode):
                 self.get_logger().error(str(error), throttle_duration_sec=1.0)
                 return
             self._held = decision.reason if decision.holding else None
+            self._hold_writes -= decision.holding
             if decision.fresh and command is not None:
                 self._limited += decision.reason is not Reason.OK
                 self._publish_sent(goals, command)
@@ -241,17 +246,20 @@ class DynamixelDriver(ManagedNode):
         self._report(decision)
 
     def _due(self, decision: Decision) -> np.ndarray | None:
-        """Goals (N,) to write now: those of a command at once, those of a hold once, when it begins.
+        """Goals (N,) to write now: those of a command at once, those of a hold a few times, when it begins.
 
         A hold that were written again and again would fight whoever moves the joints by hand. It begins anew when
-        the bus was silent in between, or when the robot itself is found in trouble and must stop where it is.
+        the bus was silent in between, or when the robot itself is found in trouble and must stop where it is, or
+        give way.
         """
         if decision.goals is None:
             if decision.holding:
                 self._held, self._blind = None, True
             return None
-        begins = self._held is None or (decision.reason.is_of_robot and decision.reason is not self._held)
-        return decision.goals if begins or not decision.holding else None
+        other = decision.reason.is_of_robot and decision.reason is not self._held
+        if self._held is None or other or decision.anew:
+            self._hold_writes = HOLD_WRITES
+        return decision.goals if self._hold_writes > 0 or not decision.holding else None
 
     def _publish_state(self, state: JointState) -> None:
         efforts = state.current_ma * self._spec.joint_states_current_scale
@@ -339,13 +347,17 @@ class DynamixelDriver(ManagedNode):
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._guard.estop()
         self._tick()
-        response.success, response.message = True, f"holding; to go on, {self.how_to_call('~/reset_guard')}"
+        response.success = self._held is Reason.ESTOP or not self._torque
+        if response.success:
+            response.message = f"holding; to go on, {self.how_to_call('~/reset_guard')}"
+        else:
+            response.message = "the servos do not hear it now, and go on to their last goals: cut their power"
         return response
 
     def _on_reset_guard(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         latched, revived = self._guard.latched, ""
         try:
-            if latched in (Reason.HARDWARE_ERROR, Reason.TORQUE_LOST, Reason.SERVO_WATCHDOG):
+            if SHUT_DOWN.intersection(self._guard.latches):  # an emergency stop hides the others
                 revived = self._revive()
         except BusError as error:  # what was latched stays so
             response.success, response.message = False, str(error)
@@ -353,7 +365,11 @@ class DynamixelDriver(ManagedNode):
         self._guard.reset()
         self._held = None
         self._tick()  # whoever hears the answer may begin: nothing may still tell of what was latched
-        response.success, response.message = True, f"cleared {latched}{revived}" if latched else "nothing was latched"
+        again = self._guard.latched
+        response.success = again is None
+        response.message = f"cleared {latched}{revived}" if latched else "nothing was latched"
+        if again is not None:
+            response.message += f"; the hand is held again: {again}, see its diagnostics"
         return response
 
     def _revive(self) -> str:
