@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.srv import GetParameters
 from ros_harness import QUESTION_PERIOD_S, Collected, Ros
 from sensor_msgs.msg import Image, JointState
@@ -24,8 +25,9 @@ from vmail_nodes.messages import (
     joint_state_message,
     ns_from_time,
     positions_from_command,
+    time_from_ns,
 )
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_PUBLISHER
 
 QUESTION = "/policy_runner/get_parameters"
 JOINTS_PERIOD_S = 0.02
@@ -147,3 +149,17 @@ class FakeRobot:
         if self.moves:
             self._positions = goals
         return goals
+
+
+class DriverNews:
+    """What the driver says of itself."""
+
+    def __init__(self, ros: Ros) -> None:
+        self._publisher = ros.publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+
+    def say(self, level: bytes, reason: str, detail: str, name: str = "dynamixel_driver", age_s: float = 0.0) -> None:
+        values = [KeyValue(key="reason", value=reason)]
+        status = DiagnosticStatus(level=level, name=name, message=f"{reason}: {detail}", values=values)
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = time_from_ns(time.time_ns() - round(age_s * 1e9))
+        self._publisher.publish(message)

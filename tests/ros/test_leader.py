@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
+from fake_robot import DriverNews
 from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool, Trigger
@@ -163,6 +165,29 @@ def test_the_node_follows_a_leader_at_the_robots_rate_whatever_the_cameras(
     np.testing.assert_allclose(positions_from_command(found[-1], SPEC.joint_names), SPEC.rest, atol=0.002)
     periods = np.diff([ns_from_time(message.header.stamp) * 1e-9 for message in found])
     assert np.median(periods) > 0.75 * SPEC.control_period  # and not the camera's 0.033 s
+
+
+def test_after_an_emergency_stop_a_leader_leads_only_when_started_again(
+    ros: Ros, start_node: Callable[..., NodeProcess], leader_bus: EmulatedBus, leader_file: Path
+) -> None:
+    given = {"mode": "leader", "leader": str(leader_file), "leader_port": str(leader_bus.path)}
+    start_node("vmail_nodes.teleop", {**given, "reply_timeout_ms": 100.0})
+    commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
+    driver = DriverNews(ros)
+    stop = film(ros, SPEC.rest, rate_hz=10.0)
+    ros.wait_reason("teleop", "idle")
+    assert ros.call(Trigger, "teleop/start").success
+    commands.wait_for(3)
+    driver.say(DiagnosticStatus.ERROR, "bus_silent", "holding: no answer")  # which ends by itself
+    commands.wait_for(len(commands.messages) + 3)
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
+    message = ros.wait_reason("teleop", "idle").message
+    assert "emergency stop; to go on, `vmail call dynamixel_driver/reset_guard; vmail call teleop/start`" in message
+    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet")
+    count = len(commands.messages)
+    time.sleep(0.5)
+    assert len(commands.messages) == count
+    stop()
 
 
 def test_a_hand_that_is_led_is_made_limp_and_its_poses_are_told(

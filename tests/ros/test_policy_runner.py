@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from fake_robot import QUESTION, FakeRobot
+from diagnostic_msgs.msg import DiagnosticStatus
+from fake_robot import QUESTION, DriverNews, FakeRobot
 from known_bundle import known_action, write_known_bundle
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,7 +26,7 @@ from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes.alignment import BagAlignment, segments
 from vmail_core.robot import load_robot
 from vmail_nodes.messages import latency_ns, ns_from_time, positions_from_command, time_from_ns
-from vmail_nodes.qos import COMMANDS, DIAGNOSTICS
+from vmail_nodes.qos import COMMANDS
 
 RUNNER = "vmail_nodes.policy_runner"
 CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -354,23 +354,9 @@ def test_one_command_that_the_driver_did_not_send_makes_the_policy_begin_anew(st
     assert len(commands) - skipped > 4
 
 
-class Driver:
-    """What the driver says of itself."""
-
-    def __init__(self, ros: Ros) -> None:
-        self._publisher = ros.publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-
-    def say(self, level: bytes, reason: str, detail: str, name: str = "dynamixel_driver", age_s: float = 0.0) -> None:
-        values = [KeyValue(key="reason", value=reason)]
-        status = DiagnosticStatus(level=level, name=name, message=f"{reason}: {detail}", values=values)
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = time_from_ns(time.time_ns() - round(age_s * 1e9))
-        self._publisher.publish(message)
-
-
 def test_an_emergency_stop_ends_the_run_with_the_drivers_reason(start_run):
     run = start_run(max_unsent_commands=1000)
-    driver = Driver(run.ros)
+    driver = DriverNews(run.ros)
     run.call("start")
     run.commands.wait_for(4)
     driver.say(DiagnosticStatus.ERROR, "estop", "holding: another hand's", name="left/dynamixel_driver")
@@ -380,12 +366,23 @@ def test_an_emergency_stop_ends_the_run_with_the_drivers_reason(start_run):
     status = run.expect_stop("estop")
     assert status.level == DiagnosticStatus.ERROR and "holding: emergency stop" in status.message
     assert "`vmail call dynamixel_driver/reset_guard; vmail call policy_runner/start`" in status.message
+    # A start before the reset commands nothing, so that nothing moves when that comes.
+    time.sleep(0.3)
+    begun = len(run.commands.messages)
+    run.call("start")
+    run.expect_stop("estop")
+    assert len(run.commands.messages) == begun
+    # News of the reset may come after the start.
+    run.call("start")
+    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet", age_s=0.1)
+    run.commands.wait_for(begun + 4)
+    run.call("stop")
     assert_runs_again(run)
 
 
 def test_commands_that_the_driver_does_not_send_end_the_run_with_its_reason(start_run):
     run = start_run()
-    driver = Driver(run.ros)
+    driver = DriverNews(run.ros)
     run.call("start")
     run.commands.wait_for(4)
     driver.say(DiagnosticStatus.ERROR, "two_commanders", "holding: keyboard, policy command at once")

@@ -31,6 +31,7 @@ from vmail_nodes.messages import (
 from vmail_nodes.qos import COMMANDS, SENSOR_PUBLISHER
 from vmail_nodes.recorder_keys import SERVICES, RecorderKeys
 from vmail_nodes.take_keys import NEXT
+from vmail_nodes.teleop import ESTOP_ANSWER_S
 from vmail_sim.dclaw.model import VALVE_JOINT
 from vmail_sim.experts import load_expert
 
@@ -191,14 +192,37 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
 
     def on_estop(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         stopped.append(request)
+        response.success, response.message = len(stopped) > 1, "no servo hears it"
         return response
 
     driver = ros.node.create_service(Trigger, "dynamixel_driver/estop", on_estop)
     os.write(keyboard, b"x")
     until(lambda: stopped, "the driver hears the emergency stop")
+    until(lambda: "the emergency stop failed: no servo hears it" in node.output, "its failure is told")
+    os.write(keyboard, b"x")
+    until(lambda: len(stopped) == 2, "the driver hears it again")
+    time.sleep(ESTOP_ANSWER_S + 0.2)
+    assert "does not answer" not in node.output
     ros.node.destroy_service(driver)
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
+    os.close(keyboard)
+    os.close(terminal)
+
+
+def test_an_emergency_stop_that_nobody_answers_is_told(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    keyboard, terminal = pty.openpty()
+    node = start_node("vmail_nodes.teleop", {"mode": "keyboard"}, stdin=terminal)
+    mute = rclpy.create_node("dynamixel_driver", context=ros.node.context)  # nobody spins it, as where it was killed
+    mute.create_service(Trigger, "~/estop", lambda request, response: response)
+    until(lambda: "keys: " in node.output, "the keyboard listens")
+
+    def told() -> bool:
+        os.write(keyboard, b"x")  # which the node may not have discovered yet
+        return "does not answer the emergency stop: cut the servos' power" in node.output
+
+    until(told, "that is told")
+    mute.destroy_node()
     os.close(keyboard)
     os.close(terminal)
 

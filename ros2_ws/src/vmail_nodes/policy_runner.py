@@ -9,8 +9,8 @@ and the action that led to it. A policy that was trained without proprioception 
 
 The runner never commands from an old, frozen or missing input: it stops, names the reason on /diagnostics, and waits
 for the next `~/start`; the driver then holds. Where the driver holds by itself, the run ends with the driver's reason:
-at once for an emergency stop and whatever else needs a reset, so that nothing moves when that comes. A bundle that is
-damaged or made for another robot is refused.
+at once for an emergency stop and whatever else needs a reset, so that nothing moves when that comes; so does one that
+is started meanwhile. A bundle that is damaged or made for another robot is refused.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ WATCH_PERIOD_S = 0.02
 PROMPT_S = 2.0
 # After a run's first command the driver may still be discovering this node; from then on silence means trouble.
 DISCOVERY_S = 3.0
+# What the driver said before a start may have been reset since, and only be late: by so much at most.
+LATE_NEWS_S = 0.3
 
 
 class PolicyRunner(ManagedNode):
@@ -188,17 +190,20 @@ class PolicyRunner(ManagedNode):
         self._sent_ns = max(stamp_ns, self._sent_ns)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        # What the driver said before the start may have been reset since, and only be late.
-        news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns
+        if self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns:
+            self._end_if_latched()
+
+    def _end_if_latched(self) -> None:
         cause = self._driver.trouble
-        if news and self._state != "idle" and cause is not None and self._driver.latched:
+        if self._state != "idle" and cause is not None and self._driver.latched:
             go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
             self._stop(diagnostics.ERROR, cause.reason, f"{cause.detail}; to go on, {go_on}")
 
     def _on_image(self, message: Image) -> None:
         stamp_ns = ns_from_time(message.header.stamp)
         self._watch.on_image(stamp_ns)
-        if self._state == "waiting" and stamp_ns > self._started_ns and not self._missing():
+        ready = stamp_ns > self._started_ns and not self._driver.latched and not self._missing()
+        if self._state == "waiting" and ready:
             self._state, self._begun_ns = "running", self._now_ns()
             self._diagnostics.report(diagnostics.OK, "running")
         if self._state != "running" or not self._inputs_are_good():
@@ -278,6 +283,10 @@ class PolicyRunner(ManagedNode):
     def _judge_waiting(self, waited_s: float) -> None:
         """At first that is how a run begins; then a reason to look; in the end an error."""
         missing = ", ".join(self._missing()) or "a picture taken after the start"
+        if waited_s > LATE_NEWS_S:
+            self._end_if_latched()
+        if self._state != "waiting":
+            return
         if waited_s > self._start_timeout_s:
             self._stop(diagnostics.ERROR, "inputs_missing", f"waited {self._start_timeout_s} s for {missing}")
         elif waited_s > PROMPT_S:

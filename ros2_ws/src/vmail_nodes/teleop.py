@@ -4,7 +4,8 @@ At the robot's control rate a camera frame gives a command, stamped with that fr
 them; frames between, of a faster camera, give none. In mode kinesthetic the hand is limp and led by hand.
 
 Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; modes keyboard and gamepad:
-`joint_goals` too, and gamepad `joy`. Publishes: `joint_commands`. Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger).
+`joint_goals` too, gamepad `joy`, and leader `/diagnostics` (of the driver). Publishes: `joint_commands`.
+Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger).
 Calls: `dynamixel_driver/estop`, when the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic),
 `policy_runner/start` and `/stop` to hand control over and to take it back, and, for the recorder's keys (mode
 keyboard), `demo_recorder/next`, `/again` and `/end`. Keyboard and gamepad start by themselves, where the hand is.
@@ -17,6 +18,7 @@ import sys
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState, Joy
@@ -26,18 +28,21 @@ from trajectory_msgs.msg import JointTrajectory
 from vmail_core.episodes.ticker import Ticker
 from vmail_core.robot import load_robot
 from vmail_nodes import diagnostics
+from vmail_nodes.driver_status import DriverStatus
 from vmail_nodes.gamepad_source import GamepadSource
 from vmail_nodes.handover import Handover
 from vmail_nodes.joint_source import StayingSource
+from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, run
 from vmail_nodes.messages import command_message, ns_from_time, reach_ns
-from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_SUBSCRIBER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, GOALS, SENSOR_SUBSCRIBER
 from vmail_nodes.recorder_keys import RecorderKeys
 from vmail_nodes.replay_source import ReplaySource
 from vmail_nodes.teleop_modes import KEY_STEP, MODES, REPLY_TIMEOUT_MS, make_source
 from vmail_nodes.teleop_sources import KeyboardSource
 
 SILENCE_LIMIT_S = 0.5
+ESTOP_ANSWER_S = 1.0  # a driver that is well answers within a tick
 WATCH_PERIOD_S = 0.05  # also how often keys are read
 
 
@@ -51,10 +56,13 @@ class Teleop(ManagedNode):
         self._endpoints: list[Any] = []
         self._commands = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._estop: Client = self.create_client(Trigger, "dynamixel_driver/estop")
+        self._estop_asked: float | None = None  # when, until the driver has answered
+        self._driver = DriverStatus(self.resolve_topic_name("dynamixel_driver"))
         self._torque: Client = self.create_client(SetBool, "dynamixel_driver/torque")
         self._handover = Handover(self, self._start)
         self._recorder = RecorderKeys(self)
         self._running = False
+        self._begin_ns = 0
         self._seen_picture = self._seen_state = False
         self._obeyed: float | None = None
         self._steps = 0
@@ -112,6 +120,9 @@ class Teleop(ManagedNode):
             self._endpoints.append(self.create_subscription(JointState, "joint_goals", self._on_goals, GOALS))
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
+        if isinstance(self._source, LeaderSource):
+            news = self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+            self._endpoints.append(news)
         self._diagnostics.set_values(mode=self._mode)
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
@@ -160,6 +171,13 @@ class Teleop(ManagedNode):
         except ValueError as error:
             self.fail(f"joint_goals: {error}")
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """The leader may be elsewhere by the time of a reset, and nothing is to move when that comes."""
+        news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._begin_ns
+        if news and self._running and self._driver.latched and (cause := self._driver.trouble) is not None:
+            go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
+            self._stop(f"{cause.detail}; to go on, {go_on}")
+
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
         self._source.add_pad(message, time.monotonic())
@@ -188,6 +206,9 @@ class Teleop(ManagedNode):
                 self.get_logger().info(text)
         self._do_what_keys_ask_for()
         now = time.monotonic()
+        if self._estop_asked is not None and now - self._estop_asked > ESTOP_ANSWER_S:
+            self._estop_asked = None
+            self.get_logger().error("the driver does not answer the emergency stop: cut the servos' power")
         if self._running and now - (self._obeyed or self._began) > SILENCE_LIMIT_S and self._may_hold():
             self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
         if self._running:
@@ -239,11 +260,20 @@ class Teleop(ManagedNode):
         """Nobody waits for the answer: whoever pressed looks at the hand."""
         go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
         self.get_logger().warning(f"EMERGENCY STOP; to go on, {go_on}")
-        if not self._estop.service_is_ready():
+        if self._estop.service_is_ready():
+            self._estop_asked = self._estop_asked or time.monotonic()
+        else:
             self.get_logger().error("no driver hears the emergency stop: cut the servos' power")
-        self._estop.call_async(Trigger.Request())
+        # Also to one that is only half discovered: it may hear it.
+        self._estop.call_async(Trigger.Request()).add_done_callback(self._on_hand_stopped)
         self._handover.cancel()
         self._stop("emergency stop")
+
+    def _on_hand_stopped(self, future: Future) -> None:
+        self._estop_asked = None
+        answer: Trigger.Response = future.result()
+        if not answer.success:
+            self.get_logger().error(f"the emergency stop failed: {answer.message}")
 
     def _hand_over(self) -> tuple[bool, str]:
         """Give control to the policy, or take it back; returns whether that can be, and what comes of it."""
