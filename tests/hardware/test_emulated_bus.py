@@ -286,3 +286,18 @@ def test_other_models_answer_with_their_number(spec: RobotSpec, tmp_path: Path) 
         assert sdk.packets.ping(sdk.port, 10)[0] == 1050
         assert sdk.packets.read2ByteTxRx(sdk.port, 10, 144)[0] == 240
         sdk.port.closePort()
+
+
+def test_an_unplugged_bus_keeps_its_path_and_a_stopped_one_does_not(spec: RobotSpec, tmp_path: Path) -> None:
+    with EmulatedBus(tmp_path / "bus", spec) as emulated:
+        emulated.faults.unplugged = True
+        time.sleep(0.1)
+        assert not emulated.path.exists()
+        with pytest.raises(FileExistsError, match="served by another emulated bus"):
+            EmulatedBus(tmp_path / "bus", spec).start()
+    with EmulatedBus(tmp_path / "bus", spec) as again:
+        assert again.path.exists()
+    (tmp_path / "taken").touch()
+    with pytest.raises(FileExistsError, match="is not a link"):
+        EmulatedBus(tmp_path / "taken", spec).start()
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

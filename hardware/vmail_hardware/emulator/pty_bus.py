@@ -15,6 +15,7 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware.emulator.chain import ServoChain
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import InstructionParser
+from vmail_hardware.emulator.path_lock import PathLock
 from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
 from vmail_hardware.emulator.servo import EmulatedServo
 from vmail_hardware.emulator.wire_check import WireCheck
@@ -42,7 +43,7 @@ class EmulatedBus:
         """Prepare the bus; nothing is opened yet.
 
         Args:
-            path: where the device's link shall appear. A link that is there already is replaced.
+            path: where the device's link shall appear. A link that nobody serves any more is replaced.
             spec: robot whose servos are emulated.
             plant: what they move; by default joints of first order that start at the robot's rest pose.
             faults: what is broken; kept as `faults` and changeable at any time.
@@ -54,6 +55,7 @@ class EmulatedBus:
         self.plant: Plant = FirstOrderPlant(spec.rest) if plant is None else plant
         self._chain = ServoChain(spec, self.plant, self.faults, model_number, check=check)
         self._terminal: _Terminal | None = None
+        self._lock: PathLock | None = None
         self._answers: collections.deque[tuple[float, bytes]] = collections.deque()  # when to send them, in order
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -62,12 +64,17 @@ class EmulatedBus:
         """Make the device appear and serve it.
 
         Raises:
-            FileExistsError: the path is taken by something that is not a link.
+            FileExistsError: another emulated bus serves the path, or it is taken by something that is not a link.
         """
         if self._thread is not None:
             return
         self._stopping.clear()
-        self._terminal = _Terminal(self.path)
+        self._lock = PathLock(self.path)  # also while the port is unplugged
+        try:
+            self._terminal = _Terminal(self.path)
+        except OSError:
+            self._unlock()
+            raise
         self._thread = threading.Thread(target=self._serve, name="emulated-bus", daemon=True)
         self._thread.start()
 
@@ -77,6 +84,12 @@ class EmulatedBus:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def hold_present(self) -> None:
         """Set every goal to where the joint is now, so that nothing pulls. Call it after resetting the plant."""
@@ -151,7 +164,6 @@ class _Terminal:
         tty.setraw(self._device)
         os.set_blocking(self._host, False)
         self._name = os.ttyname(self._device)
-        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.symlink_to(self._name)
         fresh.replace(path)

@@ -43,7 +43,7 @@ def run_fake_bus(
 
     Raises:
         ValueError: there is no such fault or servo, or `path` is named as a real device is.
-        FileExistsError: `path` is taken by something that is not a link.
+        FileExistsError: another emulated bus serves `path`, or it is taken by something that is not a link.
     """
     if is_device_name(str(path)):
         raise ValueError(f"{path} is a place of real devices: give a path of your own, like ./bus")
