@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,11 +65,36 @@ def test_a_switch_without_a_value_is_refused_before_anything_happens(services: l
 
 
 def test_a_service_that_is_not_there_names_those_that_are(
-    services: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    services: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vmail.commands.services.WAIT_S", 3.0)
     assert cli.main(["call", "test_probe/missing"]) == 2
     assert "/test_probe/refuse" in capsys.readouterr().err
+
+
+def test_a_service_that_somebody_would_only_call_is_none(ros: Ros, services: list[str]) -> None:
+    """As of teleoperation that would hand over to a policy, in a graph without one."""
+    client = ros.node.create_client(Trigger, "policy_runner/start")
+    assert "/policy_runner/start" not in call().stdout
+    began = time.monotonic()
+    result = call("policy_runner/start")
+    assert result.returncode == 2 and "no running node serves /policy_runner/start; there are: /test" in result.stderr
+    assert time.monotonic() - began < 10.0
+    ros.node.destroy_client(client)
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("teleop", "start"), "write `vmail call teleop/start`"),
+        (("dynamixel_driver/torque", "off"), "a switch takes true or false"),
+    ],
+)
+def test_words_that_are_no_service_get_the_right_ones(
+    words: tuple[str, str], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["call", *words]) == 2
+    said = capsys.readouterr().err
+    assert advice in said and said.count("\n") == 1
 
 
 def literals(tree: ast.AST) -> set[str]:

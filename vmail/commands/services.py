@@ -8,7 +8,9 @@ import sys
 import time
 from typing import Any
 
-WAIT_S = 10.0
+FIND_S = 3.0  # until a running node is found, also on a busy machine
+ANSWER_S = 10.0
+SEARCH_PERIOD_S = 0.05
 TRIGGER, SET_BOOL = "std_srvs/srv/Trigger", "std_srvs/srv/SetBool"
 
 
@@ -18,7 +20,7 @@ def register(commands: Any) -> None:
         "call", help="call a service of a running node, for example policy_runner/start; alone, it lists them"
     )
     calling.add_argument("service", nargs="?", metavar="NODE/SERVICE", help="for example dynamixel_driver/estop")
-    calling.add_argument("value", nargs="?", choices=("true", "false"), help="for a switch such as torque")
+    calling.add_argument("value", nargs="?", metavar="true|false", help="for a switch such as torque")
     calling.set_defaults(run=call)
 
 
@@ -26,6 +28,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Call and print the answer; 1 when the node refused."""
     from vmail.up import node_environment
 
+    _check(arguments.service, arguments.value)
     os.environ.update(node_environment())
     import rclpy
 
@@ -42,10 +45,29 @@ def call(arguments: argparse.Namespace) -> int:
         rclpy.try_shutdown()
 
 
+def _check(service: str | None, value: str | None) -> None:
+    """Raise ValueError for words that cannot be a service and its value."""
+    if service is None or value in (None, "true", "false"):
+        return
+    node = service.strip("/")
+    meant = f"write `vmail call {node}/{value}`" if "/" not in node else "a switch takes true or false"
+    raise ValueError(f"vmail call {service} {value}: {meant}; `vmail call` alone lists what can be called")
+
+
 def _callable(node: Any) -> dict[str, str]:
-    """Name to type of every service that can be called from here."""
+    """Name to type of every service that can be called from here: ROS also lists what somebody would only call."""
     found = {name: types[0] for name, types in node.get_service_names_and_types()}
-    return {name: kind for name, kind in found.items() if kind in (TRIGGER, SET_BOOL)}
+    return {name: kind for name, kind in found.items() if kind in (TRIGGER, SET_BOOL) and node.count_services(name) > 0}
+
+
+def _find(node: Any, name: str) -> str:
+    """The type of a service. Raises RuntimeError when no node serves it."""
+    deadline = time.monotonic() + FIND_S
+    while name not in (known := _callable(node)):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"no running node serves {name}; there are: {', '.join(sorted(known)) or 'none'}")
+        time.sleep(SEARCH_PERIOD_S)
+    return known[name]
 
 
 def _call(node: Any, service: str, value: str | None) -> int:
@@ -53,22 +75,16 @@ def _call(node: Any, service: str, value: str | None) -> int:
     from std_srvs.srv import SetBool, Trigger
 
     name = f"/{service.strip('/')}"
-    deadline = time.monotonic() + WAIT_S
-    while name not in _callable(node):
-        if time.monotonic() > deadline:
-            known = ", ".join(sorted(_callable(node))) or "none"
-            raise RuntimeError(f"no service {name} within {WAIT_S:.0f} s; running: {known}")
-        time.sleep(0.05)
-    switch = _callable(node)[name] == SET_BOOL
+    switch = _find(node, name) == SET_BOOL
     if switch != (value is not None):
         raise ValueError(f"{name} {'needs' if switch else 'takes no'} true or false")
     client = node.create_client(SetBool if switch else Trigger, name)
-    if not client.wait_for_service(WAIT_S):
+    if not client.wait_for_service(FIND_S):
         raise RuntimeError(f"service {name} went away")
     future = client.call_async(SetBool.Request(data=value == "true") if switch else Trigger.Request())
-    rclpy.spin_until_future_complete(node, future, timeout_sec=WAIT_S)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
     if not future.done():
-        raise RuntimeError(f"service {name} did not answer within {WAIT_S:.0f} s")
+        raise RuntimeError(f"service {name} did not answer within {ANSWER_S:.0f} s")
     answer = future.result()
     print(answer.message, file=sys.stdout if answer.success else sys.stderr)
     return 0 if answer.success else 1

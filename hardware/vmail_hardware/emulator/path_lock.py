@@ -1,4 +1,4 @@
-"""One emulated bus a path: a second one would take the first one's link away, and nobody would reach the first again."""
+"""One emulated bus a path: a second one would take the first one's link away, which nobody would reach again."""
 
 from __future__ import annotations
 
