@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 from launch.actions import (
@@ -21,6 +22,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments
+from vmail.neighbours import Neighbours
 from vmail.preflight import checked_graph
 
 
@@ -44,7 +46,10 @@ def _start(context: LaunchContext, graph: str) -> list:
     atexit.register(shutil.rmtree, run_dir, ignore_errors=True)
     actions: list = []
     # ROS's launch gives its nodes no terminal. What is raised here ends it with one line, before anything starts.
-    for node in checked_graph(graph, given, run_dir, terminal=False):
+    with Neighbours() as neighbours:
+        nodes = checked_graph(graph, given, run_dir, terminal=False)
+        neighbours.require_none_of(nodes, stopping=threading.Event())
+    for node in nodes:
         process = _process(node)
         ended = OnProcessExit(target_action=process, on_exit=[EmitEvent(event=Shutdown(reason=f"{node.name} ended"))])
         actions += [process, RegisterEventHandler(ended)]

@@ -138,10 +138,19 @@ def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) 
 
 
 def up(graph: str, given: dict[str, str]) -> int:
-    """Run a graph by name, arguments as text; returns the exit code. Raises as `checked_graph`, nothing ran then."""
+    """Run a graph by name, arguments as text; returns the exit code.
+
+    Raises:
+        GraphError, ModuleNotFoundError: as `checked_graph`, or the graph's nodes run already; nothing was started then.
+    """
+    os.environ.update(node_environment())
+    from vmail.neighbours import Neighbours
+
     with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
         run_dir = Path(folder)
-        nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())
+        with Neighbours() as neighbours:
+            nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())
+            neighbours.require_none_of(nodes, stopping)
         return 0 if stopping.is_set() else run_graph(nodes, run_dir, stopping)
 
 

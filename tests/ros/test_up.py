@@ -81,6 +81,26 @@ def test_wrong_arguments_are_one_line(up) -> None:
         assert not graph.descendants()
 
 
+def test_a_graph_that_runs_already_is_not_started_again(ros: Ros, up, tmp_path: Path) -> None:
+    words = ("dclaw_teleop_demo", "sim:=true", "teleop:=none")
+    first = up(*words, "record:=none")
+    ros.wait_reason("dynamixel_driver", "no_command_yet")
+    began = time.monotonic()
+    second = up(*words, f"record:={tmp_path / 'takes'}")
+    code, output = second.wait()
+    assert (code, output.count("\n")) == (2, 1) and time.monotonic() - began < 10.0, output
+    assert "running already: " in output and "namespace:=left" in output and not second.descendants()
+    beside = up(*words, "record:=none", "namespace:=left")
+    ros.wait_reason("left/dynamixel_driver", "no_command_yet")
+    for graph in (beside, first):
+        graph.process.send_signal(signal.SIGINT)
+        assert graph.wait()[0] == 0, graph.output
+    again = up(*words, "record:=none")
+    ros.wait_reason("dynamixel_driver", "no_command_yet", since_ns=time.time_ns())
+    held = Path(f"/proc/{again.process.pid}/maps").read_text()
+    assert "/dev/shm/fastrtps" not in held, "whoever looked has left ROS"
+
+
 def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:
     graph = up("dclaw_teleop_demo", "sim:=true", "record:=none", "teleop:=none")
     ros.wait_reason("dynamixel_driver", "no_command_yet")
