@@ -45,7 +45,7 @@ def export_bundle(
         overwrite: replace a bundle that is there.
 
     Raises:
-        FileNotFoundError: no run, no checkpoint in it, or no episodes.
+        FileNotFoundError: no run, no checkpoint or practice in it, or no episodes.
         FileExistsError: `out` exists.
         ValueError: the run learned for another robot.
         CertificateError: the exported graphs do not follow the trained networks; nothing was written.
@@ -61,6 +61,11 @@ def export_bundle(
     learner = VMAIL(config, robot.action_size, len(robot.joint_names))
     folder.load_networks(learner)
     if episodes is None:
+        if not folder.practice.is_dir():
+            raise FileNotFoundError(
+                f"{run} has not practised yet, and a bundle is checked on a run's practice: go on with its training by "
+                "the same `vmail train` command, or give other episodes (--episodes)"
+            )
         episodes = folder.practice
     recorded = load_episodes(episodes) if isinstance(episodes, str | Path) else episodes
     model, actor = learner.deployed

@@ -154,6 +154,14 @@ def test_a_run_without_a_checkpoint_says_what_to_do(tmp_path):
         export.export_bundle(tmp_path / "nothing", tmp_path / "out")
 
 
+def test_a_run_that_was_stopped_before_its_practice_is_to_go_on(run_folder, tmp_path):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    practice = shutil.move(run / "practice", tmp_path / "practice")
+    with pytest.raises(FileNotFoundError, match="has not practised yet.*the same `vmail train` command"):
+        export.export_bundle(run, tmp_path / "out")
+    assert export.export_bundle(run, tmp_path / "out", practice).path == tmp_path / "out"
+
+
 def test_the_manifest_tells_the_runs_story(bundle_folder: Path):
     bundle: Bundle = load_bundle(bundle_folder)
     metrics = bundle.training["metrics"]
