@@ -36,6 +36,12 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert f"vmail {command}" in capsys.readouterr().out
 
 
+def test_alone_it_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    listed = re.findall(r"^    ([a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    assert listed == commands()
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = "import sys, vmail.cli; vmail.cli.make_parser().format_help(); print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

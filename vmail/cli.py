@@ -49,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 done in part, 2 an error that the user can act on, 130 Ctrl-C."""
     # Before torch is loaded: beside other work, threads that wait by spinning made cloning ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    if "run" not in parsed:
+        parser.print_help()
+        return 0
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()  # here, where a reader that has gone is noticed
@@ -75,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"vmail {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     preparing = (demo, doctor, calibrate, calibrate_camera, latency)
     for module in (*preparing, simulate, takes, bags, learn, trust, deploy, services):
         module.register(commands)
