@@ -17,9 +17,9 @@ from vmail_core.episodes.bag_reading import IMAGE, JOINTS, SENT, TWIN, Bag, BagE
 from vmail_core.episodes.bag_recover import trim_bag
 from vmail_core.episodes.commanders import in_words
 from vmail_core.episodes.kinesthetic import with_led_commands
-from vmail_core.episodes.quality import Quality, Remark, Verdict
+from vmail_core.episodes.quality import REJECTED, Quality, Remark, Verdict
 from vmail_core.robot import RobotSpec
-from vmail_nodes.take import REJECTED, UNTRIMMED, free_place
+from vmail_nodes.take import UNTRIMMED, free_place
 
 STORAGE = (".mcap", ".db3")
 LABELS = ("task", "operator", "commander")

@@ -14,6 +14,7 @@ from vmail_core.episodes.commanders import commands_by
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.import_report import ImportReport, Rejection, SourceReport, copy_of
 from vmail_core.episodes.kinesthetic import with_led_commands
+from vmail_core.episodes.quality import REJECTED
 from vmail_core.episodes.staging import publish, staged
 from vmail_core.episodes.store import write_episode
 from vmail_core.robot import RobotSpec
@@ -77,6 +78,8 @@ def _import_bag(
     path: Path, stage: Path, robot: RobotSpec, image_size: int | None, task: str | None, earlier: list[SourceReport]
 ) -> SourceReport:
     report = SourceReport(str(path))
+    if REJECTED in {folder.name for folder in path.resolve().parents[:2]}:  # of a bag, or of a file in it
+        report.notes.append(f"the recorder rejected this take as no good: `vmail takes {path}` says why")
     size = None if image_size is None else (image_size, image_size)
     try:
         with Bag(path, robot) as bag:

@@ -20,7 +20,12 @@ DARK, BRIGHT, MOST_UNSEEN = 10.0, 245.0, 0.1  # mean grey level; share of pictur
 FROZEN_S = 1.0  # of pictures that are the same to the last byte, which a sensor's noise forbids
 SATURATED, SATURATED_SHARE = 0.01, 0.5  # nearness to a joint's limit, in its range; share of the take
 MOVED_RAD, IDLE_S = 0.03, 2.0  # what counts as motion; how long none at start or end is worth a word
+LEAD_S = 0.3  # of a take lie before its start: its first command's picture, and where a hand may still come to rest
 SAMPLED_BYTES = 97  # of a picture every so many are looked at
+
+
+REJECTED = ".rejected"
+"""Folder beside takes, of those that are no good."""
 
 
 class Verdict(enum.IntEnum):
@@ -113,7 +118,8 @@ class Quality:
         names = [robot.joint_names[i] for i in np.flatnonzero(at_limit > SATURATED_SHARE)]
         if names:
             found.append(Remark(Verdict.WARN, f"{', '.join(names)} at the limit most of the time: limits too tight?"))
-        moving = np.flatnonzero(np.abs(angles - angles[0]).max(1) > MOVED_RAD)
+        began = np.searchsorted(times, min(times[0] + LEAD_S, times[-1]))
+        moving = began + np.flatnonzero(np.abs(angles[began:] - angles[began]).max(1) > MOVED_RAD)
         if not len(moving):
             return [*found, Remark(Verdict.REJECT, "no joint moved")]
         away = np.flatnonzero(np.abs(angles - angles[-1]).max(1) > MOVED_RAD)

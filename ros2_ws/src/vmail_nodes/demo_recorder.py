@@ -196,12 +196,17 @@ class DemoRecorder(ManagedNode):
             self._commands += 1
             self._last_command_ns = stamp_ns(data)
             self._gate.command()
-        elif topic == JOINTS:
-            self._gate.joints(data)
-        elif topic == CAMERA:
-            self._gate.picture(data)
-            if self._is_last_frame(data):
+        else:
+            self._show_gate(self._names[topic], data)
+            if topic == CAMERA and self._is_last_frame(data):
                 self._try(self._stop)
+
+    def _show_gate(self, name: str, data: bytes) -> None:
+        """All that the take holds of its sensors is judged: `vmail takes`, which reads the take, says the same."""
+        if name == self._names[JOINTS]:
+            self._gate.joints(data)
+        elif name == self._names[CAMERA]:
+            self._gate.picture(data)
 
     def _is_last_frame(self, data: bytes) -> bool:
         if not self._max_steps or self._commands < self._max_steps:
@@ -235,6 +240,7 @@ class DemoRecorder(ManagedNode):
         self._gate = TakeGate(self._quality, self._robot, sensor=not self._inputs.seen(self._names[TWIN]))
         for name, log_ns, data in recent:
             take.write(name, log_ns, data)
+            self._show_gate(name, data)
         self._take, self._kept = take, None
         self._commands, self._led, self._last_command_ns = 0, False, 0
         self._started = time.monotonic()

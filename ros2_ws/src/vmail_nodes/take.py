@@ -17,10 +17,11 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
 from vmail_core.durable import sync
+from vmail_core.episodes.quality import REJECTED
 
 NOTES_TYPE = "std_msgs/msg/String"
-REJECTED, UNTRIMMED = ".rejected", ".untrimmed"
-"""Folders beside takes: of takes that are no good, and of takes as they were before `vmail takes --trim`."""
+UNTRIMMED = ".untrimmed"
+"""Folder beside takes, of takes as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
 
 

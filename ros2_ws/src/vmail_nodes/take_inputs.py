@@ -6,7 +6,9 @@ import collections
 import time
 from collections.abc import Iterable
 
-_PREROLL_NS = 300_000_000
+from vmail_core.episodes.quality import LEAD_S
+
+_LEAD_NS = round(LEAD_S * 1e9)
 
 
 class Inputs:
@@ -27,7 +29,7 @@ class Inputs:
         self._arrived[topic] = time.monotonic()
         if topic in self._sensors:
             self._recent.append((topic, log_ns, data))
-            while log_ns - self._recent[0][1] > _PREROLL_NS:
+            while log_ns - self._recent[0][1] > _LEAD_NS:
                 self._recent.popleft()
 
     def recent(self) -> list[tuple[str, int, bytes]]:

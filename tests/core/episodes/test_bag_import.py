@@ -40,6 +40,15 @@ def test_a_take_becomes_an_episode(tmp_path, storage, namespace):
     assert len(provenance["bag_sha256"]) == 64
 
 
+@pytest.mark.parametrize("inside", ["", "take_0001.mcap"])
+def test_a_take_that_the_recorder_rejected_is_imported_with_a_note(tmp_path, inside):
+    bag = write_bag(tmp_path / "takes" / ".rejected" / "take_0001", make_take(ticks=20))
+    report = import_bags([bag / inside], tmp_path / "episodes", ROBOT)
+    (note,) = report.sources[0].notes
+    assert "the recorder rejected this take as no good: `vmail takes" in note and len(report.episodes) == 1
+    assert note in json.loads((tmp_path / "episodes" / "import_report.json").read_text())["sources"][0]["notes"]
+
+
 def test_the_import_of_a_bag_gives_the_rows_of_the_live_runner(tmp_path):
     messages = make_take(ticks=25, seed=4, camera_hz=30.0, commander=ticking())
     report = import_bags([write_bag(tmp_path / "bag", messages)], tmp_path / "out", ROBOT, image_size=8)

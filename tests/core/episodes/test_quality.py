@@ -80,8 +80,16 @@ def test_the_worst_comes_first() -> None:
     assert [remark.verdict for remark in remarks] == [Verdict.REJECT, Verdict.WARN]
 
 
+def test_a_hand_that_comes_to_rest_just_before_the_take_stands_idle_all_the_same() -> None:
+    quality = take(joints=False)
+    for step in range(800):
+        resting, moving = 0.3 * max(0.0, 1.0 - step / 25), 0.2 * (step > 500)
+        quality.joints(step * 10_000_000, MIDDLE + resting + moving)
+    assert [remark.text for remark in quality.remarks()][0].startswith("nothing moves in the first 5.0 s")
+
+
 def test_joints_that_hardly_stray_are_judged_too() -> None:
     quality = take(joints=False)
-    for step, angle in enumerate((0.0, 0.04, 0.02)):
+    for step, angle in enumerate([0.0] * 40 + [0.04, 0.02]):
         quality.joints(step * 10_000_000, MIDDLE + angle)
     assert quality.verdict() is Verdict.ACCEPT
