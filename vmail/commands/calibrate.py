@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HOME_READS, HOME_S = 25, 0.5
 REFRESH_S = 0.1
 SWEEP_TEXT = "1 of 2: move every joint by hand from one end to the other, then press Enter"
+DOUBT_TEXT = "Was the hand in its {0} pose? If not, put it there, hold it still and press Enter again"
 HOME_TEXT = "2 of 2: put the hand into its {} pose and hold it still, then press Enter"
 
 
@@ -52,14 +53,21 @@ def run(arguments: argparse.Namespace) -> int:
         bus.set_torque(False)
         assert keys is not None  # the terminal is ours
         _watch(bus, spec, sweep, keys, SWEEP_TEXT)
+        while unmoved := sweep.unmoved():
+            print(f"not moved far enough yet: {', '.join(unmoved)}; move them from end to end, then press Enter")
+            _watch(bus, spec, sweep, keys, SWEEP_TEXT)
         while True:
             _watch(bus, spec, sweep, keys, HOME_TEXT.format(arguments.home))
             try:
                 made = calibrate(spec, sweep, _home_reads(bus, spec, sweep), home, bus.servos)
-                made.apply(spec)  # as the driver will
-                break
             except CalibrationError as error:  # what was swept so far counts: move on, and press Enter again
                 print(error)
+                continue
+            try:
+                made.apply(spec)  # as the driver will
+                break
+            except CalibrationError as error:
+                print(f"{error}. {DOUBT_TEXT.format(arguments.home)}")
     path = made.save(arguments.out or default_path(spec))
     print(f"{path}: the driver takes it from now on for robot {spec.name}")
     return 0
