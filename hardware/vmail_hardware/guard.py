@@ -136,17 +136,20 @@ class Guard:
             self._latch(Reason.SERVO_WATCHDOG, f"{name} heard nothing for too long; switch torque on again")
         elif torque_on and not health.torque_enabled:
             self._latch(Reason.TORQUE_LOST, f"{name} lost its torque; check its power, then switch torque on again")
-        self._temperature[health.servo_id] = health.temperature_c
-        if health.temperature_c > self._spec.max_temperature_c:
-            self._hot[health.servo_id] = health.temperature_c
-        elif health.servo_id in self._hot:
-            self._hot[health.servo_id] = health.temperature_c
-            if health.temperature_c <= self._cool_enough_c:
-                del self._hot[health.servo_id]
-        if health.voltage_v < (self._voltage_enough if health.servo_id in self._weak else self._spec.min_voltage_v):
-            self._weak[health.servo_id] = health.voltage_v
+        self._note_supply(health.servo_id, health.temperature_c, health.voltage_v)
+
+    def _note_supply(self, servo_id: int, temperature_c: float, voltage_v: float) -> None:
+        self._temperature[servo_id] = temperature_c
+        if temperature_c > self._spec.max_temperature_c:
+            self._hot[servo_id] = temperature_c
+        elif servo_id in self._hot:
+            self._hot[servo_id] = temperature_c
+            if temperature_c <= self._cool_enough_c:
+                del self._hot[servo_id]
+        if voltage_v < (self._voltage_enough if servo_id in self._weak else self._spec.min_voltage_v):
+            self._weak[servo_id] = voltage_v
         else:
-            self._weak.pop(health.servo_id, None)
+            self._weak.pop(servo_id, None)
 
     def check(self, command: Command | None, state: JointState | None, now: float) -> Decision:
         """Decide what to write.
@@ -304,6 +307,10 @@ class Guard:
         if state.alerts and self._latched is None:
             ids = ", ".join(str(servo_id) for servo_id in state.alerts)
             self._latch(Reason.HARDWARE_ERROR, f"hardware alert of servo {ids}")
+        if state.temperature_c is not None and state.voltage_v is not None:
+            supplies = zip(self._spec.servo_ids, state.temperature_c.tolist(), state.voltage_v.tolist(), strict=True)
+            for servo in supplies:
+                self._note_supply(*servo)
         share = np.clip((state.time - self._load_time) / self._over_current_s, 0.0, 1.0)
         self._load_ma, self._load_time = self._load_ma + share * (state.current_ma - self._load_ma), state.time
         high = np.abs(state.current_ma) > self._spec.max_current_ma

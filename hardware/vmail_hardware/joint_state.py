@@ -17,6 +17,7 @@ class JointState:
         current_ma: (N,) mA, signed like the joint's motion.
         time: wall clock in seconds (`time.time()`) at which the servos were asked.
         alerts: ids of the servos whose answer carried the hardware-alert bit.
+        temperature_c, voltage_v: (N,) degrees Celsius and volts of the servos, where they were read, too.
     """
 
     position: np.ndarray
@@ -24,6 +25,8 @@ class JointState:
     current_ma: np.ndarray
     time: float
     alerts: tuple[int, ...] = ()
+    temperature_c: np.ndarray | None = None
+    voltage_v: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

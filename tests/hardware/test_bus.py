@@ -197,6 +197,17 @@ def test_the_alert_bit_of_a_sync_read_is_seen(bus: DynamixelBus, emulated: Emula
     assert bus.read().alerts == (31,)
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_one_read_tells_all_temperatures_and_voltages(emulated: EmulatedBus, spec: RobotSpec, fast: bool) -> None:
+    emulated.faults.temperatures_c[21], emulated.faults.voltages_v[30] = 66, 9.1
+    with DynamixelBus(str(emulated.path), spec, reply_timeout_ms=100.0, fast_reads=fast) as bus:
+        found = bus.read(supply=True)
+        assert bus.read().temperature_c is bus.read().voltage_v is None
+    np.testing.assert_array_equal(found.temperature_c, np.where(np.array(spec.servo_ids) == 21, 66.0, 30.0))
+    np.testing.assert_allclose(found.voltage_v, np.where(np.array(spec.servo_ids) == 30, 9.1, 12.0))
+    np.testing.assert_allclose(found.position, spec.rest, atol=0.002)
+
+
 def test_health_goes_round_the_servos(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
     emulated.faults.hardware_errors[12] = 0x20
     emulated.faults.temperatures_c[21] = 66

@@ -316,6 +316,21 @@ def test_heat_holds_until_the_servo_has_cooled_down() -> None:
     assert guard.latched is None
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({"temperature_c": 71.0}, Reason.OVER_TEMPERATURE), ({"voltage_v": 9.0}, Reason.LOW_VOLTAGE)],
+)
+def test_heat_and_a_weak_supply_that_come_with_a_state_hold_at_once(changed: dict[str, float], reason: Reason) -> None:
+    guard, goals = moving_guard()
+    sound = {"temperature_c": np.full(9, 35.0), "voltage_v": np.full(9, 12.0)}
+    assert guard.check(Command(goals, 0.1), state(time=0.1, **sound), 0.1).fresh
+    (name, value), *_ = changed.items()
+    trouble = {**sound, name: np.where(np.arange(9) == 4, value, sound[name])}
+    assert guard.check(Command(goals, 0.2), state(time=0.2, **trouble), 0.2).reason is reason
+    assert guard.check(None, state(time=0.21), 0.21).reason is reason  # such a state tells nothing new of it
+    assert guard.check(Command(goals, 0.3), state(time=0.3, **sound), 0.3).fresh
+
+
 def test_a_weak_supply_holds_until_it_has_come_back() -> None:
     guard, _ = moving_guard()
     for voltage, holds in ((10.1, False), (9.8, True), (10.2, True), (10.3, False), (10.1, False)):

@@ -85,7 +85,7 @@ class DynamixelDriver(ManagedNode):
             raise NodeError("parameter port is empty: give the serial port of the servos, or a twin's bus_path")
         setup = self.parameter("setup_servos", False, "Write operating mode and return delay where they differ.")
         self._rate = self.parameter("rate_hz", 100.0, "Reads of all joints a second.", 1.0, 500.0)
-        self._health_every = self.parameter("health_every", 5, "Ticks between looks at one servo's health.", 1, 1000)
+        self._health_every = self.parameter("health_every", 5, "Ticks between looks at servos' health.", 1, 1000)
         self._reopen_period = self.parameter(
             "reopen_period_s", 0.5, "Seconds between attempts on a lost port.", 0.1, 60.0
         )
@@ -198,12 +198,13 @@ class DynamixelDriver(ManagedNode):
     def _read(self) -> None:
         """Read and publish the joints; a servo's silence leaves the last state to age, which the guard judges."""
         self._ticks += 1
+        turn = self._ticks % self._health_every
         try:
-            self._state = self._bus.read()
+            self._state = self._bus.read(supply=turn == 0)
             if self._blind:
                 self._begin_anew()
             self._publish_state(self._state)
-            if self._ticks % self._health_every == 0:
+            if turn == self._health_every // 2:  # not in the tick that reads more anyway
                 self._guard.update_health(self._bus.read_health(), self._torque_wanted)
         except BusReadError as error:
             self._silent_reads += 1
