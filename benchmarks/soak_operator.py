@@ -139,7 +139,7 @@ class Operator(RosClient):
 
     def _tidy(self) -> None:
         """An hour of takes would fill a disk."""
-        for folder in (self._folder, self._folder / ".rejected"):
+        for folder in (self._folder, self._folder / ".rejected", self._folder / ".discarded"):
             takes = sorted(folder.glob("take_*"), key=lambda path: path.stat().st_mtime)
             for take in takes[:-KEPT_ON_DISK]:
                 shutil.rmtree(take)

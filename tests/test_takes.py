@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -18,9 +19,9 @@ from vmail.demo.settings import SHIPPED_TAKES
 from vmail.takes import TakeFacts, read_take, table
 from vmail_core.episodes.bag_import import import_bags
 from vmail_core.episodes.bag_reading import REQUEST, SENT
-from vmail_core.episodes.quality import Remark, Verdict
+from vmail_core.episodes.quality import REJECTED, Remark, Verdict
 from vmail_core.robot import load_robot
-from vmail_nodes.take import reject_take
+from vmail_nodes.take import DISCARDED, set_aside
 
 ROBOT = load_robot("dclaw")
 
@@ -129,15 +130,24 @@ def test_a_take_may_be_named_from_inside(takes: Path, monkeypatch: pytest.Monkey
 
 
 def test_rejected_takes_are_told_of(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reject_take(takes / "take_0001")
+    set_aside(takes / "take_0001", REJECTED)
     assert main(["takes", str(takes)]) == 0
     said = capsys.readouterr().out
     assert f"1 take rejected: `vmail takes {takes}/.rejected` says why, `rm -r {takes}/.rejected` deletes them" in said
-    reject_take(takes / "take_0002")
+    set_aside(takes / "take_0002", REJECTED)
     assert main(["takes", str(takes)]) == 2
     assert "no take in" in (said := capsys.readouterr().err) and "2 takes rejected" in said and said.count("\n") == 1
     assert main(["takes", str(takes / ".rejected")]) == 0
     assert capsys.readouterr().out.count("good") == 2
+
+
+def test_discarded_takes_are_told_of_and_come_back_as_is_said(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_aside(takes / "take_0002", DISCARDED)
+    assert main(["takes", str(takes)]) == 0
+    told = f"1 take discarded after being kept: `mv {takes}/.discarded/TAKE {takes}/` brings one back"
+    assert told in capsys.readouterr().out
+    subprocess.run(["mv", takes / ".discarded" / "take_0002", f"{takes}/"], check=True)
+    assert main(["takes", str(takes)]) == 0 and "discarded" not in capsys.readouterr().out
 
 
 def sum_messages(take: Path) -> int:

@@ -19,7 +19,7 @@ from vmail_core.episodes.commanders import in_words
 from vmail_core.episodes.kinesthetic import with_led_commands
 from vmail_core.episodes.quality import REJECTED, Quality, Remark, Verdict
 from vmail_core.robot import RobotSpec
-from vmail_nodes.take import UNTRIMMED, free_place
+from vmail_nodes.take import DISCARDED, UNTRIMMED, free_place
 
 STORAGE = (".mcap", ".db3")
 LABELS = ("task", "operator", "commander")
@@ -85,13 +85,16 @@ def find_takes(folder: str | Path) -> list[Path]:
 
 def put_aside(folder: Path) -> list[str]:
     """What lies in hidden folders beside the takes, and what one can do with it; a line for each."""
-    rejected, untrimmed = folder / REJECTED, folder / UNTRIMMED
-    counts = {place: sum(map(is_take, place.glob("*"))) for place in (rejected, untrimmed)}
+    rejected, discarded, untrimmed = folder / REJECTED, folder / DISCARDED, folder / UNTRIMMED
+    counts = {place: sum(map(is_take, place.glob("*"))) for place in (rejected, discarded, untrimmed)}
     lines = []
     if counts[rejected]:
         lines.append(
             f"{_takes(counts[rejected])} rejected: `vmail takes {rejected}` says why, `rm -r {rejected}` deletes them"
         )
+    if counts[discarded]:
+        back = f"`mv {discarded}/TAKE {folder}/` brings one back, `rm -r {discarded}` deletes them"
+        lines.append(f"{_takes(counts[discarded])} discarded after being kept: {back}")
     if counts[untrimmed]:
         kept = f"{_takes(counts[untrimmed])} kept as before trimming"
         lines.append(f"{kept}: `vmail takes {untrimmed}` lists them, `rm -r {untrimmed}` deletes them")

@@ -182,7 +182,11 @@ def test_takes_are_recorded_kept_discarded_and_imported(ros, rig, recorder, outp
     assert start(ros).name == "take_0002"
     rig.wait_frames(2)
     call(ros, "stop")
-    assert call(ros, "discard") == (True, f"discarded {output / 'take_0002'}"), "also right after it was kept"
+    aside = output / ".discarded" / "take_0002"
+    back = f"discarded {output / 'take_0002'} after it was kept; to get it back, `mv {aside} {output}/`"
+    assert call(ros, "discard") == (True, back), "right after it was kept it is only put aside"
+    assert (aside / "metadata.yaml").is_file() and not (output / "take_0002").exists()
+    assert call(ros, "discard") == (False, "there is no take to discard")
     recorder.signal(signal.SIGINT)
     assert recorder.wait() == 0
 
@@ -432,13 +436,18 @@ def test_keys_that_are_pressed_elsewhere_do_and_tell_the_same(ros, rig, recorder
     rig.wait_frames(3)
     kept, said = call(ros, "next")
     assert kept and re.fullmatch(r"take 1 kept, .*: set up the scene, then press →", said)
-    assert call(ros, "again") == (True, "take 1 discarded: set up the scene, then press →; take 1: recording")
-    assert call(ros, "again")[0]  # one in progress, too
+    done, said = call(ros, "again")
+    aside = output / ".discarded" / "take_0001"
+    assert done and f"take 1 discarded after it was kept; to get it back, `mv {aside} {output}/`" in said
+    assert said.endswith("take 2: recording") and (aside / "metadata.yaml").is_file()
+    done, said = call(ros, "again")  # one in progress is deleted
+    assert done and said.startswith("take 2 discarded: ") and said.endswith("; take 2: recording")
     rig.wait_frames(3)
     ended, said = call(ros, "end")
-    assert ended and re.fullmatch(r"take 1 kept, .*; the recorder ends", said) and "press" not in said
+    assert ended and re.fullmatch(r"take 2 kept, .*; the recorder ends", said) and "press" not in said
     assert recorder.wait() == 0
-    assert bag_topics(output / "take_0001")["/camera/image_raw"] >= 3
+    assert bag_topics(output / "take_0002")["/camera/image_raw"] >= 3
+    assert sorted(path.name for path in output.iterdir()) == [".discarded", "take_0002"]
     assert re.findall(r"\]: (take 1: recording)", recorder.output)  # in its own terminal it is told, too
 
 

@@ -8,7 +8,7 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from vmail_nodes.take import Take, TakeError, delete_take, next_take
+from vmail_nodes.take import DISCARDED, Take, TakeError, delete_take, next_take
 from vmail_nodes.take_keys import DISCARD, NEXT, STOP, Keys
 
 STORE = get_typestore(Stores.ROS2_KILTED)
@@ -80,6 +80,8 @@ def test_takes_are_numbered_above_the_highest(tmp_path):
     for name in ("take_0001", "take_0007", "take_0003_recovered", "take_x", "other_0009"):
         (tmp_path / name).mkdir()
     assert next_take(tmp_path).name == "take_0008"
+    (tmp_path / DISCARDED / "take_0008").mkdir(parents=True)  # which may come back
+    assert next_take(tmp_path).name == "take_0009"
 
 
 def test_an_existing_take_is_not_overwritten(tmp_path):

@@ -3,15 +3,16 @@
     python -m vmail_nodes.demo_recorder --ros-args -p output:=demos -p task:=dclaw_valve3_ccw
 
 Messages are stored as they arrived, without decoding them. Services of type std_srvs/Trigger: `~/start` begins a take,
-`~/stop` keeps it, `~/discard` deletes it, also right after it was kept. A take that is no good is put aside into
-`.rejected`, with the reason. `~/next`, `~/again` and `~/end` do what the keys →, ← and Esc do, for those who press them
-where the keyboard teleoperates.
+`~/stop` keeps it, `~/discard` deletes it; where none is in progress it puts the last one, which was kept, aside into
+`.discarded`. A take that is no good is put aside into `.rejected`, with the reason. `~/next`, `~/again` and `~/end` do
+what the keys →, ← and Esc do, for those who press them where the keyboard teleoperates.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
+import shlex
 import shutil
 import sys
 import time
@@ -27,6 +28,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.episodes.bag_reading import KINESTHETIC
+from vmail_core.episodes.quality import REJECTED
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.calibration import find_calibration
 from vmail_hardware.latency import find_latencies
@@ -36,7 +38,7 @@ from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
 from vmail_nodes.raw_header import commander, stamp_ns
 from vmail_nodes.recorder_keys import SERVICES as KEY_SERVICES
-from vmail_nodes.take import Take, TakeError, TakeSummary, delete_take, next_take, number_of, reject_take
+from vmail_nodes.take import DISCARDED, Take, TakeError, TakeSummary, next_take, number_of, set_aside
 from vmail_nodes.take_inputs import Inputs
 from vmail_nodes.take_keys import DISCARD, HANDOVER, HELP, NEXT, Keys, open_keys
 from vmail_nodes.take_notes import TakeNotes
@@ -286,7 +288,7 @@ class DemoRecorder(ManagedNode):
         good, remarks = self._gate.judge()
         if not good:
             self._kept = None
-            text = f"{take.path.name} is not kept: {remarks}. It lies in {reject_take(take.path)}"
+            text = f"{take.path.name} is not kept: {remarks}. It lies in {set_aside(take.path, REJECTED)}"
             self._report_idle(text)
             self._tell(f"{name} rejected, {seconds}, {remarks}{self._next()}", f"{name} rejected: {remarks}", WARN)
             raise TakeRejected(text)
@@ -297,18 +299,23 @@ class DemoRecorder(ManagedNode):
         return f"{text}{but}"
 
     def _discard(self) -> str:
-        """Delete the take in progress, or the one just kept; returns which."""
+        """Delete the take in progress; without one, put the one just kept aside. Returns which."""
+        back = ""
         if self._take:
             path, take, self._take = self._take.path, self._take, None
             take.discard()
         elif self._kept and self._kept.path.exists():
             path, self._kept = self._kept.path, None
-            delete_take(path)
+            # It was kept: one key is too little to lose it for good.
+            place = set_aside(path, DISCARDED)
+            back = (
+                f" after it was kept; to get it back, `mv {shlex.quote(str(place))} {shlex.quote(str(path.parent))}/`"
+            )
         else:
             raise NodeError("there is no take to discard")
-        text = f"discarded {path}"
+        text = f"discarded {path}{back}"
         self._report_idle(text)
-        self._tell(f"{number_of(path)} discarded{self._next()}", f"{number_of(path)} discarded")
+        self._tell(f"{number_of(path)} discarded{back}{self._next()}", f"{number_of(path)} discarded")
         return text
 
     def _abandon(self, error: TakeError) -> None:

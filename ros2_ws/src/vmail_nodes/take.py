@@ -17,11 +17,10 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
 from vmail_core.durable import sync
-from vmail_core.episodes.quality import REJECTED
 
 NOTES_TYPE = "std_msgs/msg/String"
-UNTRIMMED = ".untrimmed"
-"""Folder beside takes, of takes as they were before `vmail takes --trim`."""
+DISCARDED, UNTRIMMED = ".discarded", ".untrimmed"
+"""Folders beside takes, of those that the operator did not want, and as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
 
 
@@ -149,8 +148,9 @@ def _open(path: Path, notes: dict[str, str]) -> Writer:
 
 
 def next_take(folder: Path) -> Path:
-    """Path of the next take: one above the highest number in the folder."""
-    numbers = [path.name.removeprefix(_PREFIX) for path in folder.glob(f"{_PREFIX}*")]
+    """Path of the next take: one above the highest in the folder, and of discarded takes, which may come back."""
+    found = itertools.chain(folder.glob(f"{_PREFIX}*"), (folder / DISCARDED).glob(f"{_PREFIX}*"))
+    numbers = [path.name.removeprefix(_PREFIX) for path in found]
     return folder / f"{_PREFIX}{max((int(n) for n in numbers if n.isdecimal()), default=0) + 1:04d}"
 
 
@@ -166,9 +166,9 @@ def number_of(path: Path) -> str:
     return f"take {int(path.name.removeprefix(_PREFIX))}"
 
 
-def reject_take(path: Path) -> Path:
-    """Put a take aside, out of the way of imports; returns its new place."""
-    place = free_place(path.parent / REJECTED, path.name)
+def set_aside(path: Path, folder: str) -> Path:
+    """Put a take into REJECTED or DISCARDED beside it, out of the way of imports; returns its new place."""
+    place = free_place(path.parent / folder, path.name)
     place.parent.mkdir(exist_ok=True)
     return path.rename(place)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 NEXT, DISCARD, STOP, HANDOVER = "next", "discard", "stop", "hand over"
 HELP = (
-    "keys: → or n begins a take and keeps it; ← or d discards it and begins it again; "
+    "keys: → or n begins a take and keeps it; ← or d discards it, or the one just kept, and begins anew; "
     "p hands control to the policy and back; Esc or q ends"
 )
 ESCAPE = "\x1b"
