@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import rclpy
-from fake_robot import FakeRobot
+from diagnostic_msgs.msg import DiagnosticStatus
+from fake_robot import DriverNews, FakeRobot
 from known_bundle import write_known_bundle
 from ros_harness import NodeProcess, Ros, until
 from std_srvs.srv import Trigger
@@ -94,6 +95,43 @@ def test_when_the_policy_ends_the_operator_is_told(operator: Operator) -> None:
     until(lambda: "the policy commands no more" in operator.teleop.output, "the operator is told")
     operator.hand_over()
     operator.wait_commanders("keyboard", POLICY, "keyboard")
+
+
+def test_a_policy_does_not_start_beside_a_teleoperator(operator: Operator) -> None:
+    operator.wait_commanders("keyboard")
+    operator.ros.wait_reason("teleop", "running")
+    refused = operator.ros.call(Trigger, "policy_runner/start")
+    assert not refused.success and refused.message == (
+        "keyboard commands: hand over with its key p, or `vmail call teleop/hand_over`; "
+        "or `vmail call teleop/stop`, then start"
+    )
+    assert operator.ros.call(Trigger, "teleop/stop").success
+    operator.ros.wait_reason("teleop", "idle")
+    assert operator.ros.call(Trigger, "policy_runner/start").success
+    operator.wait_commanders("keyboard", POLICY)
+    until(lambda: len(operator.robot.commands.messages) > 20, "the policy goes on")
+    assert operator.ros.call(Trigger, "teleop/start").success  # which ends a run that somebody else started, too
+    operator.wait_commanders("keyboard", POLICY, "keyboard")
+
+
+def test_while_the_driver_holds_nobody_takes_over_and_keys_say_why(operator: Operator) -> None:
+    operator.wait_commanders("keyboard")
+    driver = DriverNews(operator.ros)
+    reset = "dynamixel_driver is holding: emergency stop; to go on, `vmail call dynamixel_driver/reset_guard"
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
+    until(lambda: reset in operator.ros.call(Trigger, "teleop/start").message, "a start is refused")
+    operator.press("q")
+    until(lambda: f"nothing moves: {reset}`" in operator.teleop.output, "a key says so")
+    assert operator.ros.call(Trigger, "teleop/stop").success
+    again = f"{reset}; vmail call teleop/start`"
+    for service, told in (("start", again), ("hand_over", f"nobody takes over: {again}")):
+        answer = operator.ros.call(Trigger, f"teleop/{service}")
+        assert not answer.success and answer.message == told
+    operator.press("p")
+    until(lambda: operator.teleop.output.count("nobody takes over") == 2, "the key p says so, too")
+    assert "FFJ10 to" not in operator.teleop.output and operator.commanders() == ["keyboard"]
+    driver.say(DiagnosticStatus.OK, "ok", "")
+    until(lambda: operator.ros.call(Trigger, "teleop/start").success, "it starts after the reset")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from vmail_nodes.messages import (
     ns_from_time,
     positions_from_command,
 )
-from vmail_nodes.qos import COMMANDS, SENSOR_PUBLISHER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 from vmail_nodes.recorder_keys import SERVICES, RecorderKeys
 from vmail_nodes.take_keys import NEXT
 from vmail_nodes.teleop import ESTOP_ANSWER_S
@@ -169,6 +169,7 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
     commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
     states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    sent = ros.publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
     picture = np.zeros((8, 8, 3), np.uint8)
     stamps: list[int] = []
     next_stamps = control_stamps()
@@ -178,7 +179,9 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
         stamps.append(next(next_stamps))
         states.publish(joint_state_message(SPEC.joint_names, SPEC.rest, 0 * SPEC.rest, None, stamps[-1]))
         images.publish(image_from_array(picture, stamps[-1]))
-        return positions_from_command(commands.wait_for(len(stamps))[-1], SPEC.joint_names)
+        command = commands.wait_for(len(stamps))[-1]
+        sent.publish(command)  # a driver that does not obey would undo what keys ask for
+        return positions_from_command(command, SPEC.joint_names)
 
     for _ in range(5):
         np.testing.assert_allclose(film(), SPEC.rest)

@@ -16,6 +16,8 @@ ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
 PERIOD_S = 1.0
+SILENT_S = 3.0  # a node that says nothing for so long has ended
+STARTING = "starting"  # the named reason before the first report
 
 
 class Diagnostics:
@@ -30,7 +32,7 @@ class Diagnostics:
         self._node, self._hardware_id = node, hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         self._level: bytes = STALE
-        self._reason, self._detail = "starting", ""
+        self._reason, self._detail = STARTING, ""
         self._values: dict[str, str] = {}
         self._lock = threading.RLock()  # cameras report from the thread that reads them
         self._timer = node.create_timer(PERIOD_S, self.publish)

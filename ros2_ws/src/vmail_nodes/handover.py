@@ -5,6 +5,7 @@ Every command names its commander, so a recorded take tells which of its steps w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -27,17 +28,14 @@ class Handover:
         self._stop: Client = node.create_client(Trigger, "policy_runner/stop")
         self._asked: float | None = None  # when the policy was asked to stop, and has not answered yet
         self._question: Future | None = None  # the last one; answers to earlier ones are of no concern any more
-        self._heard = 0.0
+        self._heard = -math.inf
         self.policy_commands = False
 
-    def to_policy(self) -> bool:
-        """Ask the policy to go on; False when there is none, and everything stays as it is."""
-        if not self.is_possible:
-            return False
+    def to_policy(self) -> None:
+        """Ask the policy to go on."""
         self.policy_commands, self._heard, self._asked = True, time.monotonic(), None
         self._question = self._start.call_async(Trigger.Request())
         self._question.add_done_callback(self._on_started)
-        return True
 
     @property
     def is_possible(self) -> bool:
@@ -46,8 +44,9 @@ class Handover:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the policy commands, or has not said yet that it stopped."""
-        return self.policy_commands or self._asked is not None
+        """Whether the policy commands, whoever started it, or has not said yet that it stopped."""
+        others = self.is_possible and time.monotonic() - self._heard < QUIET_S
+        return self.policy_commands or self._asked is not None or others
 
     def cancel(self) -> None:
         """Whoever teleoperates is to stand: no answer that is still to come makes them command."""

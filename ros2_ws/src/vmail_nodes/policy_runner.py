@@ -1,8 +1,9 @@
 """Node `policy_runner`: a bundle in, joint commands out.
 
-Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`, `/diagnostics` (of the driver).
+Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`, `/diagnostics` (of driver and teleop).
 Publishes: `joint_commands`, one point at each tick, stamped with the picture that it was computed from.
 Serves: `~/start` and `~/stop` (Trigger). A start empties the policy's memory and begins a run, as an episode begins.
+It is refused while teleop commands: of two commanders at once, the guard would hold the hand.
 
 What a policy observes is one row of the alignment that `vmail import` uses too: a picture, the joint positions at it,
 and the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
@@ -44,6 +45,7 @@ from vmail_nodes.messages import (
 )
 from vmail_nodes.policy_watch import Limits, PolicyWatch, Trouble
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, SENSOR_SUBSCRIBER
+from vmail_nodes.teleop_status import TeleopStatus
 
 WATCH_PERIOD_S = 0.02
 # Inputs of a graph that is up are there within this: what is still missing then is worth a warning.
@@ -62,6 +64,7 @@ class PolicyRunner(ManagedNode):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._publisher = self.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._driver = DriverStatus(self.resolve_topic_name("dynamixel_driver"))
+        self._teleop = TeleopStatus(self.resolve_topic_name("teleop"))
         self._endpoints: list[Any] = []
         self._state = "idle"  # idle, waiting (for inputs) or running
 
@@ -105,12 +108,12 @@ class PolicyRunner(ManagedNode):
             self.create_subscription(Image, "camera/image_raw", self._on_image, SENSOR_SUBSCRIBER),
             self.create_service(Trigger, "~/start", self._on_start),
             self.create_service(Trigger, "~/stop", self._on_stop),
+            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS),
             self.create_timer(WATCH_PERIOD_S, self._on_watch),
         ]
         if self._confirmed:
             sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
-            news = self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
-            self._endpoints = [sent, news, *self._endpoints]
+            self._endpoints = [sent, *self._endpoints]
         if self._start_at_once:
             self._start()
 
@@ -142,6 +145,12 @@ class PolicyRunner(ManagedNode):
             raise NodeError(f"{self._runtime.bundle.path}: {error}; export it again from a healthy run") from error
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        mode = self._teleop.commander(time.monotonic())
+        if mode:
+            hand_over, stop = self.how_to_call("teleop/hand_over"), self.how_to_call("teleop/stop")
+            response.success = False
+            response.message = f"{mode} commands: hand over with its key p, or {hand_over}; or {stop}, then start"
+            return response
         self._start()
         response.success, response.message = True, "a run begins at the next picture"
         return response
@@ -190,6 +199,7 @@ class PolicyRunner(ManagedNode):
         self._sent_ns = max(stamp_ns, self._sent_ns)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self._teleop.hear(message, time.monotonic())
         if self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns:
             self._end_if_latched()
 

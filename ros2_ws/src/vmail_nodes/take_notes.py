@@ -12,11 +12,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 
 from vmail_core.robot import RobotSpec
-from vmail_nodes.diagnostics import reason_of, value_of
+from vmail_nodes.diagnostics import SILENT_S, reason_of, value_of
 from vmail_nodes.messages import POLICY
 
 TELEOP, RUNNER = "teleop", "policy_runner"
-SILENT_S = 3.0  # a node says how it is once a second; one that was killed says nothing
 COMMANDING = "running"  # the named reason of a node that commands
 
 

@@ -4,7 +4,8 @@ At the robot's control rate a camera frame gives a command, stamped with that fr
 them; frames between, of a faster camera, give none. In mode kinesthetic the hand is limp and led by hand.
 
 Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; modes keyboard and gamepad:
-`joint_goals` too, gamepad `joy`, and leader `/diagnostics` (of the driver). Publishes: `joint_commands`.
+`joint_goals` too, gamepad `joy`; all of them `/diagnostics` (of the driver). Publishes: `joint_commands`.
+While the driver holds until it is reset, nobody begins to command and keys move nothing, which is told with the reason.
 Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger).
 Calls: `dynamixel_driver/estop`, when the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic),
 `policy_runner/start` and `/stop` to hand control over and to take it back, and, for the recorder's keys (mode
@@ -59,7 +60,7 @@ class Teleop(ManagedNode):
         self._estop_asked: float | None = None  # when, until the driver has answered
         self._driver = DriverStatus(self.resolve_topic_name("dynamixel_driver"))
         self._torque: Client = self.create_client(SetBool, "dynamixel_driver/torque")
-        self._handover = Handover(self, self._start)
+        self._handover = Handover(self, self._take_over)
         self._recorder = RecorderKeys(self)
         self._running = False
         self._begin_ns = 0
@@ -112,6 +113,7 @@ class Teleop(ManagedNode):
             self.create_service(Trigger, "~/start", self._on_start),
             self.create_service(Trigger, "~/stop", self._on_stop),
             self.create_service(Trigger, "~/hand_over", self._on_hand_over),
+            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS),
             self.create_timer(WATCH_PERIOD_S, self._watch),
         ]
         sent = self.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
@@ -120,9 +122,6 @@ class Teleop(ManagedNode):
             self._endpoints.append(self.create_subscription(JointState, "joint_goals", self._on_goals, GOALS))
         if isinstance(self._source, GamepadSource):
             self._endpoints.append(self.create_subscription(Joy, "joy", self._on_pad, SENSOR_SUBSCRIBER))
-        if isinstance(self._source, LeaderSource):
-            news = self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
-            self._endpoints.append(news)
         self._diagnostics.set_values(mode=self._mode)
         if self._start_at_once or self._source.starts_by_itself:
             self._start()
@@ -174,9 +173,22 @@ class Teleop(ManagedNode):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """The leader may be elsewhere by the time of a reset, and nothing is to move when that comes."""
         news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._begin_ns
-        if news and self._running and self._driver.latched and (cause := self._driver.trouble) is not None:
-            go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
-            self._stop(f"{cause.detail}; to go on, {go_on}")
+        if news and self._running and self._driver.latched and isinstance(self._source, LeaderSource):
+            self._running = False  # so that a new start is among what to type
+            self._stop(self._held())
+
+    def _held(self) -> str:
+        """Why the driver obeys nobody until it is reset, and what to type; empty while it obeys, or has said nothing.
+
+        An emergency stop counts from its key on: what the driver says of it comes a moment later.
+        """
+        if self._estop_asked is not None:
+            return "the driver has not answered the emergency stop yet"
+        cause = self._driver.trouble if self._driver.latched else None
+        if cause is None:
+            return ""
+        services = ["dynamixel_driver/reset_guard", *([] if self._running else ["~/start"])]
+        return f"{cause.detail}; to go on, {self.how_to_call(*services)}"
 
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
@@ -198,8 +210,12 @@ class Teleop(ManagedNode):
             self._stop(f"done after {self._steps} steps")
 
     def _watch(self) -> None:
-        line = self._source.poll()
-        if line and not self._running:
+        line, held = self._source.poll(), self._held()
+        if held and isinstance(self._source, StayingSource):
+            self._source.on_hold()  # what was asked for meanwhile is not done at the reset
+        if line and held:
+            line = f"nothing moves: {held}"
+        elif line and not self._running:
             line = f"not in command ({self.how_to_call('~/start')} to command): {line}"
         for text in (line, self._handover.watch(), self._recorder.watch()):
             if text:
@@ -277,14 +293,17 @@ class Teleop(ManagedNode):
 
     def _hand_over(self) -> tuple[bool, str]:
         """Give control to the policy, or take it back; returns whether that can be, and what comes of it."""
+        if held := self._held():
+            return False, f"nobody takes over: {held}"
         if not self._running and not self._handover.is_possible:
             return False, f"no policy runner is there, and nobody commands; to command, {self.how_to_call('~/start')}"
         if not self._running:
             self._handover.to_human()
             return True, f"taking over: {self._mode} commands"
-        if not self._handover.to_policy():
+        if not self._handover.is_possible:
             return False, f"no policy runner is there to take over; {self._mode} goes on"
-        self._stop("the policy commands")
+        self._stop("the policy commands")  # first, for a runner does not start while somebody commands
+        self._handover.to_policy()
         return True, "handed over: the policy commands"
 
     def _hand_over_and_tell(self) -> tuple[bool, str]:
@@ -307,6 +326,13 @@ class Teleop(ManagedNode):
         else:
             self._stop(f"the hand is not limp: {answer.message}")
 
+    def _take_over(self) -> None:
+        """Command after the policy, unless the driver holds by then."""
+        if held := self._held():
+            self.get_logger().warning(f"{self._mode} does not take over: {held}")
+        else:
+            self._start()
+
     def _start(self) -> None:
         self._source.begin()
         self._ticker = Ticker(self._spec.control_rate_hz)
@@ -323,6 +349,9 @@ class Teleop(ManagedNode):
         self._diagnostics.report(diagnostics.OK, "idle", why, steps=self._steps)
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if held := self._held():
+            response.success, response.message = False, held
+            return response
         if self._handover.goes_on:
             self._handover.to_human()
         else:
