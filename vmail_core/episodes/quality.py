@@ -21,6 +21,7 @@ FROZEN_S = 1.0  # of pictures that are the same to the last byte, which a sensor
 SATURATED, SATURATED_SHARE = 0.01, 0.5  # nearness to a joint's limit, in its range; share of the take
 MOVED_RAD, IDLE_S = 0.03, 2.0  # what counts as motion; how long none at start or end is worth a word
 LEAD_S = 0.3  # of a take lie before its start: its first command's picture, and where a hand may still come to rest
+TRIM = "trim it"  # what ends a remark that `vmail takes --trim` mends
 SAMPLED_BYTES = 97  # of a picture every so many are looked at
 
 
@@ -126,5 +127,5 @@ class Quality:
         last = away[-1] if len(away) else moving[-1]
         for where, idle in (("first", times[moving[0]] - times[0]), ("last", times[-1] - times[last])):
             if idle > IDLE_S:
-                found.append(Remark(Verdict.WARN, f"nothing moves in the {where} {idle:.1f} s: trim it"))
+                found.append(Remark(Verdict.WARN, f"nothing moves in the {where} {idle:.1f} s: {TRIM}"))
         return found

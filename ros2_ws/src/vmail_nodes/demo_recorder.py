@@ -28,7 +28,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.episodes.bag_reading import KINESTHETIC
-from vmail_core.episodes.quality import REJECTED
+from vmail_core.episodes.quality import REJECTED, TRIM
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.calibration import find_calibration
 from vmail_hardware.latency import find_latencies
@@ -80,6 +80,7 @@ class DemoRecorder(ManagedNode):
         self._prompts: Prompts | None = None
         self._active = self._led = False
         self._keyed = self._ending = False  # keys come from another terminal; the last of them was Esc
+        self._asked = self._again = False  # now a key from there is dealt with; it begins the next take by itself
         self._told: collections.deque[str] = collections.deque(maxlen=2)  # no key leads to more lines
         self._commands = self._last_command_ns = 0
         self._endpoints: list[Any] = []
@@ -226,9 +227,12 @@ class DemoRecorder(ManagedNode):
         return response
 
     def _on_key(self, key: str, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """A key that was pressed in another terminal, where its answer is read."""
-        self._keyed = True
-        response.success, response.message = self._press(key)
+        """A key that was pressed in another terminal, where its answer is read: so it is not printed here, too."""
+        self._keyed = self._asked = True
+        try:
+            response.success, response.message = self._press(key)
+        finally:
+            self._asked = False
         return response
 
     def _start(self) -> str:
@@ -290,13 +294,14 @@ class DemoRecorder(ManagedNode):
             self._kept = None
             text = f"{take.path.name} is not kept: {remarks}. It lies in {set_aside(take.path, REJECTED)}"
             self._report_idle(text)
-            self._tell(f"{name} rejected, {seconds}, {remarks}{self._next()}", f"{name} rejected: {remarks}", WARN)
+            self._tell(f"{name} rejected, {seconds}: {remarks}{self._next()}", f"{name} rejected: {remarks}", WARN)
             raise TakeRejected(text)
         text = f"kept {take.path}: {frames} frames, {commands} commands, {seconds}"
         but = f"; but {remarks}" if remarks else ""
+        hint = f" (`vmail takes {shlex.quote(str(take.path))} --trim START END`, in s)" if TRIM in remarks else ""
         self._report_idle(f"{text}{but}", frames=frames, commands=commands)
-        self._tell(f"{name} kept, {seconds}{but}{self._next()}", f"{name} kept{but}", WARN if but else OK)
-        return f"{text}{but}"
+        self._tell(f"{name} kept, {seconds}{but}{hint}{self._next()}", f"{name} kept{but}", WARN if but else OK)
+        return f"{text}{but}{hint}"
 
     def _discard(self) -> str:
         """Delete the take in progress; without one, put the one just kept aside. Returns which."""
@@ -382,7 +387,11 @@ class DemoRecorder(ManagedNode):
             done = self._try(self._stop if self._take else self._start)
         elif key == DISCARD:
             there = self._take or (self._kept and self._kept.path.exists())
-            done = self._try(*([self._discard] if there else []), self._start)
+            self._again = True
+            try:
+                done = self._try(*([self._discard] if there else []), self._start)
+            finally:
+                self._again = False
         else:
             done = self._try(self._finish)
         return done, "; ".join(self._told)
@@ -419,13 +428,13 @@ class DemoRecorder(ManagedNode):
     def _tell(self, line: str, words: str, level: bytes = OK) -> None:
         self._told.append(line)
         if self._prompts:
-            self._prompts.tell(line, words, level)
+            self._prompts.tell("" if self._asked else line, words, level)
 
     def _next(self) -> str:
         """What whoever records does before the next take, if there will be one."""
-        if not self._active or self._ending:
+        if not self._active or self._ending or self._again:
             return ""
-        return f": set up the scene, then {'press →' if self._keys or self._keyed else self.how_to_call('~/start')}"
+        return f". Set up the scene, then {'press →' if self._keys or self._keyed else self.how_to_call('~/start')}"
 
 
 def main() -> int:

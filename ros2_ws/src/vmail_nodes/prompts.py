@@ -25,9 +25,11 @@ class Prompts:
             logger.info("prompts are silent: for spoken ones install espeak-ng; speech: off ends this line")
 
     def tell(self, line: str, words: str, level: bytes = OK) -> None:
-        """Print the line, with the severity of a diagnostic level, and speak the words."""
+        """Print the line, if any, with the severity of a diagnostic level, and speak the words."""
         # rclpy ties a severity to the line that logs it: one line a level.
-        if level == OK:
+        if not line:
+            pass  # who asked prints it
+        elif level == OK:
             self._logger.info(line)
         elif level == ERROR:
             self._logger.error(line)
