@@ -150,13 +150,15 @@ def test_keys_move_their_joint_within_its_limits() -> None:
     expected[1] = 0.1 * SPEC.scale[1]
     np.testing.assert_allclose(keys.target, expected)
     for _ in range(30):
-        keys.press("l", present)
+        told = keys.press("l", present)
     assert keys.target[8] == SPEC.lower[8]
+    assert told == f"{SPEC.joint_names[8]} is asked to its limit already, {SPEC.lower[8]:+.2f} rad"
     keys.press("1", present)
     np.testing.assert_array_equal(keys.target, SPEC.rest)
     keys.press(" ", present)
     np.testing.assert_array_equal(keys.target, present)
-    assert keys.press("~", present) == ""
+    assert keys.press("~", present) == "no key '~'; ? shows the keys" and keys.press("~", present) == ""
+    assert keys.press("\x1b[A", present) == ""
 
 
 def test_keys_say_when_the_joints_are_unknown() -> None:
@@ -177,9 +179,15 @@ def test_a_terminal_moves_the_target_with_every_frame(ros: Ros, start_node: Call
     def film() -> np.ndarray:
         """One frame more, and what is commanded on it."""
         stamps.append(next(next_stamps))
-        states.publish(joint_state_message(SPEC.joint_names, SPEC.rest, 0 * SPEC.rest, None, stamps[-1]))
+        here = joint_state_message(SPEC.joint_names, SPEC.rest, 0 * SPEC.rest, None, stamps[-1])
         images.publish(image_from_array(picture, stamps[-1]))
-        command = commands.wait_for(len(stamps))[-1]
+
+        def commanded() -> bool:
+            states.publish(here)  # again and again: before the driver obeys, what was heard is forgotten, too
+            return len(commands.messages) >= len(stamps)
+
+        until(commanded, "the frame is answered")
+        command = commands.messages[-1]
         sent.publish(command)  # a driver that does not obey would undo what keys ask for
         return positions_from_command(command, SPEC.joint_names)
 

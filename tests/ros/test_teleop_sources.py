@@ -254,3 +254,30 @@ def test_the_recorders_keys_move_no_joint() -> None:
     assert source.press(["\x1b[C", "\x1b[D", "\x1b", "\x1b[A"], 0.0) == ""
     assert source.take_keys == [NEXT, DISCARD, STOP]
     np.testing.assert_array_equal(commanded(source), MIDDLE)
+
+
+def test_help_names_the_joints_and_a_recorder_only_where_one_is() -> None:
+    source = keyboard(loaded(MIDDLE))
+    assert source.press(["?"], 0.0) == "" and len(source.shown) == 1
+    assert (
+        f"q/a {SPEC.joint_names[0]}, " in source.shown[0] and f"o/l {SPEC.joint_names[8]} up/down;" in source.shown[0]
+    )
+    assert "→" not in source.shown[0]
+    source.recorder = True
+    source.press(["?"], 0.0)
+    assert "→ begins a take" in source.shown[-1]
+
+
+def test_a_joint_that_the_guard_stops_says_so_once_it_gets_no_nearer() -> None:
+    source = keyboard(loaded(MIDDLE))
+    target = MIDDLE[1] + 0.08 * SPEC.scale[1]
+    source.press(["w"], 0.0)
+    near = MIDDLE.copy()
+    for now, part in ((0.8, 0.3), (1.6, 0.4)):  # on its way, slowly
+        near[1] = MIDDLE[1] + part * (target - MIDDLE[1])
+        source.add_goals(goals_message(SPEC.joint_names, near, 2))
+        source.press([], now)
+        assert not source.shown
+    source.press([], 2.4)
+    (told,) = source.shown
+    assert told.endswith(f"({near[1]:+.2f}); {target:+.2f} was asked for, the guard lets it go no farther")

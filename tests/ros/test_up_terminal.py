@@ -74,6 +74,7 @@ def test_the_terminal_of_the_keyboard_serves_the_recorder_too(
         ros.wait_reason("left/teleop", "running")
         until(lambda: ros.call(Trigger, "left/demo_recorder/start").success, "the recorder hears camera and joints")
         until(lambda: ros.call(Trigger, "left/demo_recorder/discard").success, "the take is discarded")
+        until(lambda: said("a recorder is there: → begins a take"), "the recorder's keys are told of")
         press(hands, b"\x1b[C", lambda: said("take 1: recording"), "→ begins a take")
         press(hands, b"q", lambda: said("FFJ10 to "), "a letter moves a joint")
         press(hands, b"\x1b[D", lambda: said("take 1 discarded"), "← discards it")
@@ -85,3 +86,5 @@ def test_the_terminal_of_the_keyboard_serves_the_recorder_too(
         os.write(hands, b"\x1b")
         assert graph.wait(START_TIMEOUT_S) == 0, log.read_text()
     assert "~/" not in log.read_text()
+    # The services' take, that of → and that of ←; none is told twice.
+    assert log.read_text().count("take 1: recording") == 3

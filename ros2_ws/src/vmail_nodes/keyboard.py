@@ -8,13 +8,20 @@ from vmail_core.robot import RobotSpec
 
 RAISE_KEYS = "qwertyuio"
 LOWER_KEYS = "asdfghjkl"
+POSE_KEYS = "12 "
 ESTOP_KEY, HANDOVER_KEY, SHOW_KEY = "x", "p", "v"
-HELP = (
-    "keys: q w e r t y u i o raise joints 1 to 9, a s d f g h j k l lower them; "
-    "1 rest pose, 2 zero pose, space stay here, v all angles, p to the policy and back, x EMERGENCY STOP, ? this help; "
-    "→ begins a take and keeps it, ← discards it and begins it again, Esc ends"
-)
+HELP_KEY = "?"
+RECORDER_HELP = "→ begins a take and keeps it, ← discards it, or the one just kept, and begins anew, Esc ends"
 NO_JOINTS = "no joint states yet: is the driver running?"
+
+
+def help_line(spec: RobotSpec) -> str:
+    """What keys do, with the names of the joints: a key that raises and one that lowers each."""
+    pairs = zip(RAISE_KEYS, LOWER_KEYS, spec.joint_names, strict=False)
+    return (
+        f"keys: {', '.join(f'{up}/{down} {name}' for up, down, name in pairs)} up/down; 1 rest pose, "
+        "2 zero pose, space stay here, v all angles, p to the policy and back, x EMERGENCY STOP, ? this help"
+    )
 
 
 class JointKeys:
@@ -27,16 +34,17 @@ class JointKeys:
         self._spec, self._step = spec, step
         self.target: np.ndarray | None = None
         self.selected: int | None = None  # the joint that was moved last
+        self._unknown_keys: set[str] = set()
 
     def press(self, key: str, here: np.ndarray | None) -> str:
-        """Apply one key; returns a line that says what it did, or nothing for an unknown key.
+        """Apply one key; returns a line that says what it did, or, once for each, that there is no such key.
 
         Args:
             key: one character.
             here: (N,) rad, where the joints are to stay if they stay; None when not yet known.
         """
-        if key == "?":
-            return HELP
+        if key not in POSE_KEYS + RAISE_KEYS + LOWER_KEYS:
+            return self._unknown(key)
         if self.target is None or here is None:
             return NO_JOINTS
         poses = {
@@ -51,8 +59,19 @@ class JointKeys:
         for keys, sign in ((RAISE_KEYS, 1.0), (LOWER_KEYS, -1.0)):
             joint = keys.find(key)
             if 0 <= joint < self._spec.action_size:
-                self.selected = joint
-                self.target[joint] += sign * self._step * self._spec.scale[joint]
-                self.target = np.clip(self.target, self._spec.lower, self._spec.upper)
-                return f"{self._spec.joint_names[joint]} to {self.target[joint]:+.2f} rad"
-        return ""
+                return self._move(joint, sign * self._step * self._spec.scale[joint])
+        return self._unknown(key)
+
+    def _move(self, joint: int, by: float) -> str:
+        assert self.target is not None
+        self.selected, name, before = joint, self._spec.joint_names[joint], self.target[joint]
+        self.target[joint] = np.clip(before + by, self._spec.lower[joint], self._spec.upper[joint])
+        if self.target[joint] == before:
+            return f"{name} is asked to its limit already, {before:+.2f} rad"
+        return f"{name} to {self.target[joint]:+.2f} rad"
+
+    def _unknown(self, key: str) -> str:
+        if key in self._unknown_keys:
+            return ""
+        self._unknown_keys.add(key)
+        return f"no key {key!r}; {HELP_KEY} shows the keys" if key.isprintable() else ""

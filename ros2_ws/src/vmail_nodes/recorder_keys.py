@@ -27,6 +27,11 @@ class RecorderKeys:
         }
         self._asked: dict[Future, float] = {}  # and when; the recorder answers in order
 
+    @property
+    def is_there(self) -> bool:
+        """Whether a recorder serves the keys."""
+        return all(client.service_is_ready() for client in self._clients.values())
+
     def press(self, command: str) -> None:
         """One of `SERVICES`; answers, also that there is no recorder, are lines of the log."""
         client = self._clients[command]

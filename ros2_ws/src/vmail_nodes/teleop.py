@@ -33,6 +33,7 @@ from vmail_nodes.driver_status import DriverStatus
 from vmail_nodes.gamepad_source import GamepadSource
 from vmail_nodes.handover import Handover
 from vmail_nodes.joint_source import StayingSource
+from vmail_nodes.keyboard import RECORDER_HELP
 from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, run
 from vmail_nodes.messages import command_message, ns_from_time, reach_ns
@@ -238,6 +239,9 @@ class Teleop(ManagedNode):
             self._source.wants_handover = False
             self._hand_over_and_tell()
         if isinstance(self._source, KeyboardSource):
+            if self._recorder.is_there and not self._source.recorder:
+                self.get_logger().info(f"a recorder is there: {RECORDER_HELP}")
+            self._source.recorder = self._recorder.is_there
             for key in self._source.take_keys:
                 self._recorder.press(key)
             for line in self._source.shown:

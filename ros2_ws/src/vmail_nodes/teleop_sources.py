@@ -18,18 +18,21 @@ from vmail_nodes.joint_source import StayingSource
 from vmail_nodes.keyboard import (
     ESTOP_KEY,
     HANDOVER_KEY,
-    HELP,
+    HELP_KEY,
     LOWER_KEYS,
     NO_JOINTS,
     RAISE_KEYS,
+    RECORDER_HELP,
     SHOW_KEY,
     JointKeys,
+    help_line,
 )
 from vmail_nodes.messages import ns_from_time, positions_from_joint_state, velocities_from_joint_state
 from vmail_nodes.take_keys import SPECIAL_KEYS, Keys, open_keys
 
 REMEMBERED = 20  # states or frames that wait for their partner; more than two means that one of them is lost
 SETTLED_S = 0.7  # after its last key a joint is there, or stuck
+SAME_RAD = 0.02  # nearer than that, what is asked for and what the guard lets through are the same
 
 
 class Source(Protocol):
@@ -139,7 +142,8 @@ class KeyboardSource(StayingSource):
 
     Attributes:
         take_keys: what was pressed of the recorder's keys; whoever serves them empties the list.
-        shown: lines that tell where joints are, whoever commands; whoever prints them empties the list.
+        shown: lines that are to be told whoever commands; whoever prints them empties the list.
+        recorder: whether a recorder is there, which the help then tells of.
     """
 
     def __init__(self, spec: RobotSpec, step: float) -> None:
@@ -147,9 +151,11 @@ class KeyboardSource(StayingSource):
         self.wants_estop = self.wants_handover = False
         self.take_keys: list[str] = []
         self.shown: list[str] = []
+        self.recorder = False
         self._keys = JointKeys(spec, step)
         self._terminal: Keys | None = None
         self._show_at = np.inf  # when the joint that was moved last is told of
+        self._goal_then: float | None = None  # of that joint, when it was on its way at the last look
         super().__init__(spec)
 
     def open(self) -> None:
@@ -160,7 +166,7 @@ class KeyboardSource(StayingSource):
                 "keyboard teleoperation needs a terminal as standard input; "
                 "start it in one of its own: python -m vmail_nodes.teleop --ros-args -p mode:=keyboard"
             )
-        print(HELP, flush=True)
+        print(help_line(self._spec), flush=True)
 
     def close(self) -> None:
         """Restore the terminal."""
@@ -195,22 +201,37 @@ class KeyboardSource(StayingSource):
 
     def press(self, keys: Sequence[str], now: float) -> str:
         """Take keys, as `Keys.typed` gives them, at `now` (seconds of any steady clock); returns as `poll`."""
-        self.take_keys += [SPECIAL_KEYS[key] for key in keys if key in SPECIAL_KEYS]
         self.wants_estop |= ESTOP_KEY in keys
         self.wants_handover |= HANDOVER_KEY in keys
-        said = [self._press(key, now) for key in keys if key not in SPECIAL_KEYS]
+        self.take_keys += [SPECIAL_KEYS[key] for key in keys if key in SPECIAL_KEYS]
+        others = {*SPECIAL_KEYS, ESTOP_KEY, HANDOVER_KEY}
+        said = [self._press(key, now) for key in keys if key not in others]
         if now >= self._show_at and self._keys.selected is not None:
-            self._show_at = np.inf
-            self.shown.append(self._angles([self._keys.selected]))
+            self._show(self._keys.selected, now)
         return "; ".join(line for line in said if line)
 
     def _press(self, key: str, now: float) -> str:
         if key == SHOW_KEY:
             self.shown.append(self._angles(range(self._spec.action_size)))
             return ""
+        if key == HELP_KEY:
+            self.shown += [help_line(self._spec), *([RECORDER_HELP] if self.recorder else [])]
+            return ""
         if key in RAISE_KEYS + LOWER_KEYS:
-            self._show_at = now + SETTLED_S
+            self._show_at, self._goal_then = now + SETTLED_S, None
         return self._keys.press(key, self._here)
+
+    def _show(self, joint: int, now: float) -> None:
+        """Tell where a joint came to; one that is not where it is asked to be, once it gets no nearer."""
+        limited, target = "", self._keys.target
+        if target is not None and self._goals is not None and abs(self._goals[joint] - target[joint]) > SAME_RAD:
+            before, self._goal_then = self._goal_then, float(self._goals[joint])
+            if before is None or abs(self._goal_then - before) > SAME_RAD / 10.0:
+                self._show_at = now + SETTLED_S
+                return
+            limited = f"; {target[joint]:+.2f} was asked for, the guard lets it go no farther"
+        self._show_at, self._goal_then = np.inf, None
+        self.shown.append(self._angles([joint]) + limited)
 
     def _angles(self, joints: Iterable[int]) -> str:
         """Where joints (indices) are and what is asked of them, in one line."""
