@@ -188,8 +188,9 @@ class Teleop(ManagedNode):
         cause = self._driver.trouble if self._driver.latched else None
         if cause is None:
             return ""
-        services = ["dynamixel_driver/reset_guard", *([] if self._running else ["~/start"])]
-        return f"{cause.detail}; to go on, {self.how_to_call(*services)}"
+        reset = "dynamixel_driver/reset_guard"
+        go_on = self.how_to_call(reset) if self._running else self.how_to_call(reset, "~/start")
+        return f"{cause.detail}; to go on, {go_on}"
 
     def _on_pad(self, message: Joy) -> None:
         assert isinstance(self._source, GamepadSource)
