@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import threading
@@ -279,37 +280,29 @@ def test_a_step_that_is_not_possible_is_refused(
         Stepper(bus, spec, joint, way)
 
 
+@contextlib.contextmanager
+def hanging_outside(spec: RobotSpec, folder: Path, joint: str, rad: float) -> Iterator[DynamixelBus]:
+    """An open bus of a hand at rest, but for one joint that is so far beyond its upper limit."""
+    outside, index = spec.rest.copy(), spec.joint_names.index(joint)
+    outside[index] = spec.upper[index] + rad
+    with EmulatedBus(folder / "bus", spec, FirstOrderPlant(outside)) as servos:
+        with DynamixelBus(str(servos.path), spec, reply_timeout_ms=200.0) as bus:
+            yield bus
+
+
 @pytest.mark.parametrize("chosen", ["FFJ10", "MFJ20"])
 def test_a_joint_that_hangs_outside_its_limits_is_not_moved_into_them(
     spec: RobotSpec, tmp_path: Path, chosen: str
 ) -> None:
-    outside = spec.rest.copy()
-    index = spec.joint_names.index("MFJ20")
-    outside[index] = spec.upper[index] + 0.4
-    with EmulatedBus(tmp_path / "bus", spec, FirstOrderPlant(outside)) as servos:
-        bus = DynamixelBus(str(servos.path), spec, reply_timeout_ms=200.0)
-        bus.open()
-        try:
-            with pytest.raises(
-                LatencyError, match="MFJ20 stands at .* rad, outside its limits .*: move it inside by hand"
-            ):
-                Stepper(bus, spec, chosen, 0.1)
-        finally:
-            bus.close()
+    trouble = "MFJ20 stands at .* rad, outside its limits .*: move it inside by hand"
+    with hanging_outside(spec, tmp_path, "MFJ20", 0.4) as bus, pytest.raises(LatencyError, match=trouble):
+        Stepper(bus, spec, chosen, 0.1)
 
 
 def test_a_joint_a_hair_outside_its_limits_makes_whole_steps(spec: RobotSpec, tmp_path: Path) -> None:
-    outside = spec.rest.copy()
-    index = spec.joint_names.index("FFJ12")
-    outside[index] = spec.upper[index] + 0.015
-    with EmulatedBus(tmp_path / "bus", spec, FirstOrderPlant(outside)) as servos:
-        bus = DynamixelBus(str(servos.path), spec, reply_timeout_ms=200.0)
-        bus.open()
-        try:
-            bus.set_torque(True)
-            steps = list(Stepper(bus, spec, "FFJ12", 0.03).steps(2))
-        finally:
-            bus.close()
+    with hanging_outside(spec, tmp_path, "FFJ12", 0.015) as bus:
+        bus.set_torque(True)
+        steps = list(Stepper(bus, spec, "FFJ12", 0.03).steps(2))
     assert [step.after - step.before for step in steps] == pytest.approx([-0.03, 0.03], abs=0.005)
 
 
