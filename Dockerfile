@@ -19,7 +19,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # ROS's messages are compiled against the system's numpy 1, so nothing may bring another.
-RUN pip install --no-cache-dir --break-system-packages "numpy<2" ${ONNXRUNTIME} "dynamixel-sdk>=4.1" mcap rosbags
+RUN pip install --no-cache-dir --break-system-packages "numpy<2" ${ONNXRUNTIME} "dynamixel-sdk>=4.1" fastcrc mcap rosbags
 
 COPY . /opt/vmail
 RUN pip install --no-cache-dir --break-system-packages --no-deps /opt/vmail && rm -rf /opt/vmail

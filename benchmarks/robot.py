@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -87,6 +88,9 @@ class BusLoop:
         self._thread.join()
 
     def _run(self) -> None:
+        # As the driver's threads, but this one alone: what the process starts later would inherit it, the recorder too.
+        with contextlib.suppress(PermissionError):  # `ask_realtime` has said so
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(DRIVER_PRIORITY))
         due, tick = time.monotonic(), 0
         while not self._over.wait(max(0.0, due - time.monotonic())):
             phase = 2.0 * np.pi * tick / (RATE_HZ * SWING_S)
@@ -249,7 +253,6 @@ def main() -> int:
     if arguments.part:
         return {"emulator": emulate, "camera": film}[arguments.part[0]](Path(arguments.part[1]))
     print(stalls(), flush=True)
-    ask_realtime(DRIVER_PRIORITY)  # as the driver does
     spec = load_robot("dclaw")
     rows = {"bus alone, plain reads": alone(spec, arguments.seconds, fast=False)}
     rows["bus alone, goals first"] = alone(spec, arguments.seconds, goals_first=True)

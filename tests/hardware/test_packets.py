@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 
-from dynamixel_sdk import PacketHandler
+from dynamixel_sdk import COMM_PORT_BUSY, COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from vmail_hardware.emulator.packets import (
     packet,
     status_packet,
 )
-from vmail_hardware.sdk_port import QuickHandler
+from vmail_hardware.sdk_port import QuickHandler, QuickPort
 
 # Most bodies that matter hold the header's bytes.
 bodies = st.lists(st.sampled_from([0xFF, 0xFD, 0x00, 0x01, 0x7E]), max_size=40).map(bytes)
@@ -32,17 +32,70 @@ def test_checksum_is_the_sdks(data: bytes, before: int) -> None:
     assert crc16(data, before) == PacketHandler(2.0).updateCRC(before, data, len(data))
 
 
+class _Wire(QuickPort):
+    """A port whose line is in memory: what was sent, and what comes, in pieces of so many bytes."""
+
+    def __init__(self, incoming: bytes = b"", piece: int = 1) -> None:
+        super().__init__("a wire", 1_000_000, 0.0)
+        self.is_open, self.sent = True, b""
+        self._incoming, self._piece = incoming, piece
+        self.setPacketTimeoutMillis(0.0)
+
+    def clearPort(self) -> None:
+        self.forget()
+
+    def writePort(self, packet: bytes | list[int]) -> int:
+        self.sent += bytes(packet)
+        return len(packet)
+
+    def _take_in(self) -> bool:
+        piece, self._incoming = self._incoming[: self._piece], self._incoming[self._piece :]
+        self._received += piece
+        return bool(piece)
+
+    def isPacketTimeout(self) -> bool:
+        return not self._incoming
+
+
 @given(bodies)
-def test_what_is_done_at_once_is_what_the_sdk_does_byte_by_byte(parameters: bytes) -> None:
-    """Both on packets that the SDK hands over: a list of bytes with room for the header and the checksum."""
+def test_packets_go_out_as_the_sdk_sends_them(parameters: bytes) -> None:
+    """Packets as the SDK hands them over: a list of bytes with room for the header and the checksum."""
     asked = [0, 0, 0, 0, 1, *(len(parameters) + 3).to_bytes(2, "little"), 0x03, *parameters, 0, 0]
-    stuffed = [handler.addStuffing(list(asked)) for handler in (QuickHandler(), PacketHandler(2.0))]
-    assert stuffed[0] == stuffed[1]
-    heard = list(packet(1, 0x55, parameters))
-    freed = [handler.removeStuffing(list(heard)) for handler in (QuickHandler(), PacketHandler(2.0))]
-    length = freed[0][5] + 5
-    assert freed[0][:length] == freed[1][:length]
-    assert QuickHandler().updateCRC(7, heard, 9) == PacketHandler(2.0).updateCRC(7, heard, 9)
+    quick, sdk = _Wire(), _Wire()
+    assert QuickHandler().txPacket(quick, list(asked)) == COMM_SUCCESS
+    assert PacketHandler(2.0).txPacket(sdk, list(asked)) == COMM_SUCCESS
+    assert quick.sent == sdk.sent
+    assert QuickHandler().txPacket(quick, list(asked)) == COMM_PORT_BUSY
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=5), st.integers(0, 252), bodies), max_size=4), st.integers(1, 30), st.binary()
+)
+def test_answers_are_heard_as_the_sdk_hears_them(
+    answers: list[tuple[bytes, int, bytes]], piece: int, rest: bytes
+) -> None:
+    """Also between noise, in pieces, and with the beginning of one more at the end."""
+    stream = b"".join(noise + status_packet(servo_id, 0, data) for noise, servo_id, data in answers) + rest
+    quick, sdk = _Wire(stream, piece), _Wire(stream, piece)
+    for _, servo_id, data in answers:
+        packet, result = QuickHandler().rxPacket(quick, False)
+        expected, sdk_result = PacketHandler(2.0).rxPacket(sdk, False)
+        length = packet[5] | packet[6] << 8
+        assert (result, packet[4], bytes(packet[9 : length + 5])) == (COMM_SUCCESS, servo_id, data)
+        assert (sdk_result, bytes(expected[: length + 5])) == (COMM_SUCCESS, bytes(packet[: length + 5]))
+
+
+def test_a_damaged_answer_and_a_silent_line_are_told_apart() -> None:
+    whole = status_packet(1, 0, b"\x01\x02")
+    handler = QuickHandler()
+    assert handler.rxPacket(_Wire(), False) == (b"", COMM_RX_TIMEOUT)
+    assert handler.rxPacket(_Wire(whole[:-1]), False) == (b"", COMM_RX_CORRUPT)
+    assert handler.rxPacket(_Wire(whole[:-3] + b"\x00" + whole[-2:]), False)[1] == COMM_RX_CORRUPT
+
+
+def test_what_the_host_itself_sent_is_no_answer() -> None:
+    echo, answer = packet(1, 0x02, b"\x84\x00\x04\x00"), status_packet(1, 0, b"\x01\x02\x03\x04")
+    assert QuickHandler().rxPacket(_Wire(echo + answer, 4), False) == (answer, COMM_SUCCESS)
 
 
 @given(st.integers(-3, 3), st.integers(-300, 300), st.integers(-300, 4095))

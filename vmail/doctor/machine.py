@@ -17,7 +17,7 @@ from vmail.doctor.findings import Finding, Level
 
 # What is needed for what: packages as they are imported, and how to get them.
 PARTS = {
-    "robot": (("cv2", "dynamixel_sdk", "mcap", "rosbags", "serial"), "pip install vmail"),
+    "robot": (("cv2", "dynamixel_sdk", "fastcrc", "mcap", "rosbags", "serial"), "pip install vmail"),
     "policies on the robot": (("onnxruntime",), "pip install 'vmail[cpu]', or 'vmail[gpu]' for a GPU"),
     "simulation": (("mujoco", "dm_control", "robel", "av"), "make setup, or see `[sim]` in pyproject.toml"),
     "learning": (("torch", "onnx", "safetensors", "tensorboard", "matplotlib"), "pip install 'vmail[train]'"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from vmail_core.robot import RobotSpec
-from vmail_hardware.control_table import BAUD_RATES, RETURN_DELAY_UNIT_S, servo_model
+from vmail_hardware.control_table import BAUD_RATES, servo_model
 from vmail_hardware.emulator import servo as rules
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import (
@@ -116,9 +116,10 @@ class ServoChain:
     def answer_delay(self, answer: bytes) -> float:
         """Seconds by which servos delay these status packets: their return delays and the faults' delays."""
         packets = answer.count(STATUS_START)
-        return_delay = max(servo.get("return_delay_time") for servo in self.servos)
-        spike = self.faults.reply_spikes_s if self._random.random() < _SPIKE_SHARE else 0.0
-        return self.faults.reply_delay_s + spike + packets * return_delay * RETURN_DELAY_UNIT_S
+        delay = self.faults.reply_delay_s + packets * max([servo.return_delay_s for servo in self.servos])
+        if self.faults.reply_spikes_s and self._random.random() < _SPIKE_SHARE:
+            delay += self.faults.reply_spikes_s
+        return delay
 
     # Instructions ------------------------------------------------------------------------------------------
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from vmail_hardware.control_table import BAUD_RATES, POSITION_MODES, WATCHDOG_UNIT_S, Register, ServoModel
+from vmail_hardware.control_table import (
+    BAUD_RATES,
+    POSITION_MODES,
+    RETURN_DELAY_UNIT_S,
+    WATCHDOG_UNIT_S,
+    Register,
+    ServoModel,
+)
 
 # Error numbers of a status packet; the alert bit is added to any of them while register 70 is not 0.
 OK = 0x00
@@ -56,6 +63,11 @@ class EmulatedServo:
     def baud(self) -> int:
         """Bit/s that register 8 stands for."""
         return BAUD_RATES[self._memory[8]]
+
+    @property
+    def return_delay_s(self) -> float:
+        """Register 9, in seconds."""
+        return self._memory[9] * RETURN_DELAY_UNIT_S
 
     @property
     def alert(self) -> int:

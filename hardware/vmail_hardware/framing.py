@@ -1,0 +1,39 @@
+"""Where Protocol 2.0 packets begin and end in a stream of bytes. For both sides of the bus: host and emulated servos.
+
+Source: ROBOTIS e-Manual, "Protocol 2.0".
+"""
+
+from __future__ import annotations
+
+HEADER = b"\xff\xff\xfd"
+STUFFED_HEADER = HEADER + b"\xfd"  # as which a header inside a packet is sent
+PREFIX = 7  # bytes before the body: header, reserved byte, id, two bytes of length
+CODE_AT = PREFIX  # instruction number; 0x55 in answers
+STATUS = 0x55
+_LEAST_LENGTH, _MOST_LENGTH = 3, 1024  # of what follows the prefix
+
+
+def take_packet(buffer: bytearray, code: int | None = None) -> bytes | None:
+    """Take the first whole packet and all that lies before it out of `buffer`; None while none is whole.
+
+    What only looks like a packet is skipped, and so is any whose instruction number is not `code`, where one is given.
+    Checksum and stuffing are not looked at.
+    """
+    while True:
+        start = buffer.find(HEADER)
+        if start < 0:
+            del buffer[:-2]  # the last two bytes may be the beginning of a header
+            return None
+        del buffer[:start]
+        if len(buffer) <= CODE_AT:
+            return None
+        length = buffer[5] | buffer[6] << 8
+        if buffer[3] or not _LEAST_LENGTH <= length <= _MOST_LENGTH or (code is not None and buffer[CODE_AT] != code):
+            del buffer[: len(HEADER)]
+            continue
+        end = PREFIX + length
+        if len(buffer) < end:
+            return None
+        packet = bytes(buffer[:end])
+        del buffer[:end]
+        return packet
