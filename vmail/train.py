@@ -8,7 +8,7 @@ import functools
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,17 @@ def train(
     return train_config(config, load_episodes(demos_dir), run_dir, console or Console())
 
 
-def train_config(config: Config, demos: Sequence[Episode], run_dir: str | Path, console: Console) -> TrainResult:
-    """`train` with a config and episodes in hand."""
+def train_config(
+    config: Config,
+    demos: Sequence[Episode],
+    run_dir: str | Path,
+    console: Console,
+    make_env: Callable[[], VisualEnv] | None = None,
+) -> TrainResult:
+    """`train` with a config and episodes in hand, by default in the simulator of the config's task."""
     keep_freed_memory()
-    make_env = functools.partial(VisualTask, config.task, config.model.image_size, **config.task_options)
+    if make_env is None:
+        make_env = functools.partial(VisualTask, config.task, config.model.image_size, **config.task_options)
     trainer = Trainer(config, demos, make_env(), run_dir, make_env=make_env)
     for remark in trainer.left_out:
         console.print(remark)

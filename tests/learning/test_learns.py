@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_task import Expert, WindingRoad, demonstrations
+from winding_road import PRESET, Expert, WindingRoad, demonstrations
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.acting import FilteringPolicy
@@ -21,7 +21,6 @@ from vmail_core.learners.config import load_config
 from vmail_core.learners.evaluate import evaluate
 from vmail_core.learners.train import Trainer
 
-PRESET = Path(__file__).with_name("winding_road.yaml")
 STARTS = 20
 
 pytestmark = [pytest.mark.learning, pytest.mark.slow, pytest.mark.timeout(900)]

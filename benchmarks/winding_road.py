@@ -1,11 +1,14 @@
 """A tiny task from pictures: a ball rolls along a winding road by itself, the action steers it.
 
+It is learned in a minute, so tests and `ablation_study.py` use it.
+
 Demonstrations start on the road and never leave it, so they never show how to get back. Practice and scoring start
 beside it: there a copy of the expert's steering runs along the bends, beside the road, and never comes back.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +17,7 @@ import numpy as np
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.collect import rollout
 
+PRESET = Path(__file__).with_suffix(".yaml")
 SIZE = 32  # px of the picture; lengths below are in px, too
 STEPS = 32  # of an episode; the ball rolls one px a step, so it comes round once
 STEER = 2.0  # the ball's largest step to either side
