@@ -347,6 +347,21 @@ def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Comman
     ros.wait_reason("dynamixel_driver", "ok", within=3.0)
 
 
+def test_an_emergency_stop_outlives_the_nodes_transitions(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    known = Transition
+    around = (known.TRANSITION_DEACTIVATE, known.TRANSITION_ACTIVATE)
+    right_around = (around[0], known.TRANSITION_CLEANUP, known.TRANSITION_CONFIGURE, around[1])
+    for transitions in (around, right_around):
+        for transition in transitions:
+            assert change_state(ros, transition)
+        back_ns = time.time_ns()
+        ros.wait_reason("dynamixel_driver", "estop", since_ns=back_ns)
+        assert torque(bus) == [1] * SPEC.action_size
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    ros.wait_reason("dynamixel_driver", "no_command_yet")
+
+
 def test_an_emergency_stop_arrives_though_its_first_packet_gets_lost(
     ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

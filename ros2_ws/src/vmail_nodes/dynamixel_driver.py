@@ -69,6 +69,7 @@ class DynamixelDriver(ManagedNode):
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
         self._hold_writes = 0  # of those goals that are still to come
         self._blind = False  # the guard holds without knowing where the joints are
+        self._emergency = False  # stopped, and not reset since: no transition of this node ends that
         self._silence = ""  # what the last failed read said
         self._ticks = self._silent_reads = self._limited = 0
         self._endpoints: list[Service | Subscription | Timer] = []
@@ -135,6 +136,8 @@ class DynamixelDriver(ManagedNode):
     def activate(self) -> None:
         """Hold the present pose with torque on, and begin to listen."""
         self._guard.reset()
+        if self._emergency:
+            self._guard.estop()
         self._state = self._held = self._next_attempt = None
         self._blind = False
         try:
@@ -346,6 +349,7 @@ class DynamixelDriver(ManagedNode):
             self._guard.reset()
 
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._emergency = True
         self._guard.estop()
         self._tick()
         response.success = self._held is Reason.ESTOP or not self._torque
@@ -363,6 +367,7 @@ class DynamixelDriver(ManagedNode):
         except BusError as error:  # what was latched stays so
             response.success, response.message = False, str(error)
             return response
+        self._emergency = False
         self._guard.reset()
         self._held = None
         self._tick()  # whoever hears the answer may begin: nothing may still tell of what was latched
