@@ -18,6 +18,7 @@ TASKS: dict[str, str] = {
     "dclaw_valve3_cw": "vmail_sim.dclaw.tasks:valve_turning",
     "dclaw_valve4_ccw": "vmail_sim.dclaw.tasks:valve_turning",
     "dclaw_valve4_cw": "vmail_sim.dclaw.tasks:valve_turning",
+    "walker_pace": "vmail_sim.dmc.tasks:suite_task",
     "walker_run": "vmail_sim.dmc.tasks:suite_task",
     "walker_stand": "vmail_sim.dmc.tasks:suite_task",
     "walker_walk": "vmail_sim.dmc.tasks:suite_task",

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dm_control import suite
+from dm_control.suite import walker
 
 import vmail_sim
 from vmail_sim.dmc.tasks import SuiteTask
+from vmail_sim.dmc.walker_pace import PlanarWalkerAtPace
 from vmail_sim.visual import VisualTask
 
-TASKS = ("cheetah_run", "walker_run", "walker_stand", "walker_walk")
+SUITE = ("cheetah_run", "walker_run", "walker_stand", "walker_walk")
+TASKS = (*SUITE, "walker_pace")
 DEMONSTRATIONS = Path(__file__).parents[3] / "shared" / "data" / "walker_walk_expert"
 BODIES = ("torso", "right_thigh", "right_leg", "right_foot", "left_thigh", "left_leg", "left_foot")
 PARENTS = (0, 1, 2, 0, 4, 5)
@@ -23,7 +26,7 @@ def some_actions(env: VisualTask, steps: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (steps, env.action_size)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", SUITE)
 def test_rewards_are_the_suites_own_over_both_repeats(name: str) -> None:
     env = VisualTask(name, 64)
     env.reset(seed=3)
@@ -47,6 +50,20 @@ def test_the_same_seed_gives_the_same_frames(name: str) -> None:
     assert first.shape == (6, 64, 64, 3) and first.dtype == np.uint8
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("speed", "share"), [(0.0, 1 / 6), (1.0, 3.5 / 6), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0), (5.0, 3.5 / 6), (8.0, 1 / 6)]
+)
+def test_at_a_pace_the_reward_is_that_of_standing_and_of_the_speed(speed: float, share: float) -> None:
+    physics = walker.Physics.from_xml_string(*walker.get_model_and_assets())
+    with physics.reset_context():
+        physics.named.data.qpos["rootz"] = 0.1
+        physics.named.data.qvel["rootx"] = speed
+    assert physics.horizontal_velocity() == pytest.approx(speed)
+    standing = walker.PlanarWalker(move_speed=0).get_reward(physics)
+    assert 0.9 < standing <= 1.0
+    assert PlanarWalkerAtPace((2.0, 4.0)).get_reward(physics) == pytest.approx(standing * share)
 
 
 def test_there_are_no_joints_to_read() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dm_control import suite
 from dm_env import specs
 
+from vmail_sim.dmc.walker_pace import walk_at_pace
 from vmail_sim.rendering import SceneCamera
 
 ACTION_REPEAT = 2
@@ -30,19 +31,21 @@ class SuiteTask(dm_env.Environment):
     def __init__(
         self, domain: str, task: str, pixels: int | None = 64, seed: int | None = None, look: Look = "plain"
     ) -> None:
-        """A task of dm_control.suite.
+        """A task of dm_control.suite, or the walker at the pace of `walker_pace`.
 
         Args:
-            domain, task: the suite's names.
+            domain, task: the suite's names, or "walker" and "pace".
             pixels: side of the square picture; None leaves pictures out of observations.
             seed: of the starts until `reseed`.
             look: "classic" draws as the suite did by default under MuJoCo 2, with shadows and reflections: for
                 demonstrations that were recorded so. "plain" leaves both out and is several times faster.
         """
         self._random = np.random.RandomState(seed)
-        self._env = suite.load(
-            domain, task, task_kwargs={"random": self._random}, environment_kwargs={"flat_observation": True}
-        )
+        kwargs = {"flat_observation": True}
+        if (domain, task) == ("walker", "pace"):
+            self._env = walk_at_pace(self._random, kwargs)
+        else:
+            self._env = suite.load(domain, task, task_kwargs={"random": self._random}, environment_kwargs=kwargs)
         self._pixels = pixels
         model, quality = self.physics.model, self.physics.model.vis.quality
         if look == "plain":
