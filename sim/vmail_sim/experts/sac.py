@@ -1,16 +1,20 @@
 """Trains a task's expert by soft actor-critic on states (stable-baselines3) and saves its mean network.
 
     python -m vmail_sim.experts.sac dclaw_valve3_ccw --steps 120000
+    python -m vmail_sim.experts.sac walker_walk --steps 300000
 
-Rewards are the task's, scaled, less a cost on changes of action: jittery demonstrations turn the valve as
-far but cannot be imitated. The best policy so far is kept, judged by radians turned from wide starts.
+Rewards are the task's, scaled, less a cost on changes of action where the recipe has one: jittery demonstrations turn
+the valve as far but cannot be imitated. The best policy so far is kept, judged by its mean and its least score. With
+--work the training may be stopped at any time: the same command goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +29,76 @@ import vmail_sim
 from vmail_sim.dclaw.valve import KICKS
 from vmail_sim.experts.policy import ExpertPolicy, expert_path
 
-REWARD_SCALE = 0.2
-SMOOTHNESS_COST = 0.05  # per unit of squared change of action
+EVALUATED, EVERY = 10, 5000  # episodes an evaluation, steps between two
+NETWORKS, REPLAY = "sac.zip", "replay.pkl"  # a checkpoint: of one's own trainings only, for both hold pickles
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a family of tasks is trained.
+
+    Attributes:
+        learning_rate, discount: SAC's.
+        steps_per_update: of practice.
+        reward_scale: factor on the task's reward.
+        smoothness_cost: per unit of squared change of action.
+        options: of the task, while it is trained and judged.
+    """
+
+    learning_rate: float
+    discount: float
+    steps_per_update: int
+    reward_scale: float
+    smoothness_cost: float
+    options: dict[str, Any]
+
+
+RECIPES = {
+    "dclaw": Recipe(7e-4, 0.97, 2, 0.2, 0.05, {"starts": "wide"}),
+    "cheetah": Recipe(3e-4, 0.99, 1, 1.0, 0.0, {}),
+    "walker": Recipe(3e-4, 0.99, 1, 1.0, 0.0, {}),
+}
+
+
+def recipe_of(task: str) -> Recipe:
+    """The recipe of the task's family. Raises ValueError where its expert is not trained by SAC."""
+    family = task.partition("_")[0]
+    if family not in RECIPES:
+        raise ValueError(f"no recipe for the expert of {task}; there are some for: {', '.join(RECIPES)}")
+    return RECIPES[family]
 
 
 class StateEnv(gymnasium.Env):
-    """A valve task without pixels, as stable-baselines3 wants it."""
+    """A task without pixels, as stable-baselines3 wants it."""
 
-    def __init__(self, task: str, seed: int, kick: str) -> None:
-        """Wrap `task` with wide starts and a kick in each episode, or none."""
-        self.env = vmail_sim.load(task, seed=seed, pixels=None, starts="wide", kick=kick)
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (30,), np.float32)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (9,), np.float32)
-        self._last = np.zeros(9, np.float32)
+    def __init__(self, task: str, seed: int, options: dict[str, Any]) -> None:
+        """Wrap `task` with its recipe's rewards; `options` go to the task."""
+        self.task, self.env = task, vmail_sim.load(task, seed=seed, pixels=None, **options)
+        self._recipe = recipe_of(task)
+        state, actions = self.env.reset().observation["state"].size, self.env.action_spec().shape[0]
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (state,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (actions,), np.float32)
+        self._last = np.zeros(actions, np.float32)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
         """Start an episode."""
-        self._last = np.zeros(9, np.float32)
+        self._last = np.zeros_like(self._last)
         return self.env.reset().observation["state"], {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """One control step with the shaped reward; episodes end by time alone."""
+        """One control step with the shaped reward; an end is final where the task says so, else the time is up."""
         timestep = self.env.step(action)
         change = float(np.sum((action - self._last) ** 2))
         self._last = action
-        reward = REWARD_SCALE * timestep.reward - SMOOTHNESS_COST * change
-        return timestep.observation["state"], reward, False, timestep.last(), {}
+        reward = self._recipe.reward_scale * timestep.reward - self._recipe.smoothness_cost * change
+        final = bool(timestep.last() and timestep.discount == 0.0)
+        return timestep.observation["state"], reward, final, bool(timestep.last() and not final), {}
 
 
 def evaluate(policy: Any, task: str, episodes: int, seed: int, **options: Any) -> dict[str, float]:
-    """Radians turned the wanted way, task return and mean squared change of action, over wide starts."""
-    env = vmail_sim.load(task, seed=seed, pixels=None, **{"starts": "wide", **options})
-    turned, returns, changes = [], [], []
+    """What the task is judged by, its return and mean squared change of action, over the recipe's starts."""
+    env = vmail_sim.load(task, seed=seed, pixels=None, **(recipe_of(task).options | options))
+    scores, returns, changes = [], [], []
     for _ in range(episodes):
         timestep = env.reset()
         total, last = 0.0, None
@@ -67,11 +109,11 @@ def evaluate(policy: Any, task: str, episodes: int, seed: int, **options: Any) -
             last = action
             timestep = env.step(action)
             total += timestep.reward
-        turned.append(env.score()["radians"])
+        scores.append((env.score() | {"return": total})[env.main_score])
         returns.append(total)
     return {
-        "radians_mean": float(np.mean(turned)),
-        "radians_min": float(np.min(turned)),
+        f"{env.main_score}_mean": float(np.mean(scores)),
+        f"{env.main_score}_min": float(np.min(scores)),
         "return_mean": float(np.mean(returns)),
         "action_change": float(np.mean(changes)),
     }
@@ -93,61 +135,101 @@ def save_expert(path: Path, layers: list[tuple[np.ndarray, np.ndarray]], metadat
 
 
 class KeepBest(BaseCallback):
-    """Evaluates every `every` steps, appends to the curve and keeps the best policy so far."""
+    """Evaluates now and then, appends to the curve, keeps the best policy so far, and a checkpoint of the training."""
 
-    def __init__(self, task: str, out: Path, every: int, seed: int, command: str) -> None:
-        """Writes `out` and the curve `out` with suffix .jsonl."""
+    def __init__(self, env: StateEnv, out: Path, work: Path | None, seed: int, command: str) -> None:
+        """Writes `out`, the curve `out` with suffix .jsonl, and what it takes to go on into `work`."""
         super().__init__()
-        self._task, self._out, self._every, self._seed, self._command = task, out, every, seed, command
-        self._best = -np.inf
-        self._began = time.monotonic()
+        self._task, self._judged_by = env.task, env.env.main_score
+        self._out, self._work, self._seed, self._command = out, work, seed, command
+        before = max((row["minutes"] for row in read_curve(curve_of(out))), default=0.0)
+        self._began = time.monotonic() - 60.0 * before
 
     def _on_step(self) -> bool:
-        if self.num_timesteps % self._every:
+        if self.num_timesteps % EVERY:
             return True
         assert isinstance(self.model, SAC)
         layers = mean_network(self.model)
-        row = {"steps": self.num_timesteps, "minutes": round((time.monotonic() - self._began) / 60, 2)}
-        row |= evaluate(ExpertPolicy(layers, {}), self._task, episodes=10, seed=self._seed + 1000)
+        row: dict[str, Any] = {"steps": self.num_timesteps, "minutes": round((time.monotonic() - self._began) / 60, 2)}
+        row |= evaluate(ExpertPolicy(layers, {}), self._task, EVALUATED, self._seed + 1000)
+        row["merit"] = row[f"{self._judged_by}_mean"] + row[f"{self._judged_by}_min"]
         print(json.dumps(row), flush=True)
-        with self._out.with_suffix(".jsonl").open("a") as curve:
-            curve.write(json.dumps(row) + "\n")
-        score = row["radians_mean"] + row["radians_min"]
-        if score > self._best:
-            self._best = score
+        curve = curve_of(self._out)
+        best = max((before["merit"] for before in read_curve(curve)), default=-np.inf)
+        with curve.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if row["merit"] > best:
             save_expert(self._out, layers, {"task": self._task, "command": self._command, **row})
+        if self._work is not None:
+            save_checkpoint(self.model, self._work)
         return True
 
 
-def main() -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=[name for name in vmail_sim.task_names() if "valve" in name])
-    parser.add_argument("--steps", type=int, default=120_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every training episode [none]")
-    parser.add_argument("--out", type=Path, help="default: where the task's expert ships")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    out = arguments.out or expert_path(arguments.task)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".jsonl").unlink(missing_ok=True)
-    command = f"python -m vmail_sim.experts.sac {arguments.task} --steps {arguments.steps} --seed {arguments.seed}"
-    command += f" --kick {arguments.kick}"
-    model = SAC(
+def curve_of(out: Path) -> Path:
+    """The learning curve beside an expert's file."""
+    return out.with_suffix(".jsonl")
+
+
+def read_curve(path: Path) -> list[dict[str, Any]]:
+    """Its rows so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def save_checkpoint(model: SAC, work: Path) -> None:
+    """What it takes to go on, each file replaced at once: the networks last, for they say how far it is."""
+    work.mkdir(parents=True, exist_ok=True)
+    for name, save in ((REPLAY, model.save_replay_buffer), (NETWORKS, model.save)):
+        save(work / f"new-{name}")
+        (work / f"new-{name}").replace(work / name)
+
+
+def start(env: StateEnv, seed: int, work: Path | None) -> SAC:
+    """A training that goes on from its checkpoint in `work`, or begins."""
+    if work is not None and (work / NETWORKS).is_file():
+        model = SAC.load(work / NETWORKS, env, device="cpu")
+        model.load_replay_buffer(work / REPLAY)
+        return model
+    recipe = recipe_of(env.task)
+    return SAC(
         "MlpPolicy",
-        StateEnv(arguments.task, arguments.seed, arguments.kick),
-        learning_rate=7e-4,
-        gamma=0.97,
+        env,
+        learning_rate=recipe.learning_rate,
+        gamma=recipe.discount,
         batch_size=256,
-        train_freq=2,
+        train_freq=recipe.steps_per_update,
         gradient_steps=1,
         learning_starts=1000,
         policy_kwargs={"net_arch": [256, 256]},
-        seed=arguments.seed,
+        seed=seed,
         device="cpu",
     )
-    model.learn(arguments.steps, callback=KeepBest(arguments.task, out, 5000, arguments.seed, command))
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "task", choices=[name for name in vmail_sim.task_names() if name.partition("_")[0] in RECIPES], metavar="TASK"
+    )
+    parser.add_argument("--steps", type=int, default=120_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every episode of a claw [none]")
+    parser.add_argument("--out", type=Path, help="default: where the task's expert ships")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints, to go on after an end [none are kept]")
+    arguments = parser.parse_args(given)
+    torch.set_num_threads(1)
+    out = arguments.out or expert_path(arguments.task)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    command = f"python -m vmail_sim.experts.sac {arguments.task} --steps {arguments.steps} --seed {arguments.seed}"
+    options = recipe_of(arguments.task).options
+    if arguments.kick != "none":
+        options, command = options | {"kick": arguments.kick}, f"{command} --kick {arguments.kick}"
+    env = StateEnv(arguments.task, arguments.seed, options)
+    model = start(env, arguments.seed, arguments.work)
+    if not model.num_timesteps:
+        curve_of(out).unlink(missing_ok=True)
+    callback = KeepBest(env, out, arguments.work, arguments.seed, command)
+    model.learn(arguments.steps - model.num_timesteps, callback, reset_num_timesteps=not model.num_timesteps)
 
 
 if __name__ == "__main__":
