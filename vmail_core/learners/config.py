@@ -105,7 +105,8 @@ class Policy(Section):
     horizon: int = within(15, 1)
     discount: float = within(0.99, 0.0, 1.0)
     trace: float = within(0.95, 0.0, 1.0)  # lambda
-    returns: Literal["first", "all"] = "all"  # to raise: those of where imagination starts (Eq. 8), or of all its steps
+    # To raise: those of where imagination starts (Eq. 8), or of all its steps, each alike or a step t counted gamma^t.
+    returns: Literal["first", "all", "discounted"] = "all"
     reward: Literal["log_d", "d", "logit"] = "log_d"
     bootstrap: bool = True
     imagine_from: int | None = within(None, 1)  # start states per update; None: every belief but a chunk's last

@@ -92,24 +92,28 @@ def eq6_discriminator_loss(
     return loss, report
 
 
-def parameter_penalty(discriminator: Discriminator, expert: tuple[Tensor, Tensor]) -> Tensor:
-    """(norm of the parameters' gradient of the mean logit - 1) squared, as in the published code."""
-    mean_logit = discriminator(*expert).mean()
+def parameter_penalty(
+    discriminator: Discriminator, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]
+) -> Tensor:
+    """(norm of the parameters' gradient of the mean logit - 1) squared, between both sides: the published code's."""
+    mean_logit = discriminator(*between(expert, agent)).mean()
     gradients = torch.autograd.grad(mean_logit, list(discriminator.parameters()), create_graph=True)
     return (torch.cat([g.flatten() for g in gradients]).norm() - 1.0).square()
 
 
 def input_penalty(discriminator: Discriminator, expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]) -> Tensor:
     """Gradient penalty on inputs between expert and agent (Gulrajani et al. 2017), used by DAC and later work."""
-    count = min(len(expert[0]), len(agent[0]))
-    mix = torch.rand(count, 1, device=expert[0].device)
-    chosen = torch.randperm(len(agent[0]), device=expert[0].device)[:count]
-    inputs = [
-        (mix * e[:count] + (1.0 - mix) * a[chosen]).detach().requires_grad_()
-        for e, a in zip(expert, agent, strict=True)
-    ]
+    inputs = [part.requires_grad_() for part in between(expert, agent)]
     gradients = torch.autograd.grad(discriminator(*inputs).sum(), inputs, create_graph=True)
     return (torch.cat(gradients, -1).norm(dim=-1) - 1.0).square().mean()
+
+
+def between(expert: tuple[Tensor, Tensor], agent: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Random mixes of random pairs of both sides, without history: as many as the smaller side has."""
+    device, count = expert[0].device, min(len(expert[0]), len(agent[0]))
+    mix = torch.rand(count, 1, device=device)
+    of_expert, of_agent = (torch.randperm(len(side[0]), device=device)[:count] for side in (expert, agent))
+    return [(mix * e[of_expert] + (1.0 - mix) * a[of_agent]).detach() for e, a in zip(expert, agent, strict=True)]
 
 
 def imitation_reward(logit: Tensor, kind: str) -> Tensor:
@@ -145,12 +149,22 @@ def eq8_policy_return(
 
     Returns:
         Returns (H, N) from every imagined step on, differentiable through model and discriminator. Those in row 0, of
-        K = H steps, are Eq. 8's; later rows, of fewer steps each, are for the critic and for `policy.returns=all`.
+        K = H steps, are Eq. 8's; later rows, of fewer steps each, are for the critic and for other `policy.returns`.
     """
     if value is None:
         value, trace = torch.zeros_like(torch.cat([reward, reward[:1]])), 1.0
     returns = lambda_returns(reward, value, discount, trace)
     return returns, {"imagined_reward": reward.mean(), "imagined_return": returns[0].mean()}
+
+
+def policy_objective(returns: Tensor, which: str, discount: float) -> Tensor:
+    """What the policy raises, of returns (H, N): see `policy.returns`."""
+    if which == "first":
+        return returns[0].mean()
+    if which == "discounted":
+        weights = discount ** torch.arange(len(returns), dtype=returns.dtype, device=returns.device)
+        return (weights[:, None] * returns).mean()
+    return returns.mean()
 
 
 def advantage_weights(reward: Tensor, value: Tensor, discount: float, trace: float, temperature: float) -> Tensor:

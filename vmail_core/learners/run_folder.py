@@ -129,10 +129,11 @@ class RunFolder:
         """Append metrics of an update, to metrics.jsonl and TensorBoard."""
         if self._writer is None:
             self._writer = SummaryWriter(str(self.path), purge_step=step)
-        with writing(self.path), (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"update": step, **values}) + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with writing(self.path):
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({"update": step, **values}) + "\n")
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)  # raises what its thread could not write before
 
     def close(self) -> None:
         """Let go of TensorBoard's file, which a thread writes to; the next `log` begins another one."""
@@ -193,7 +194,8 @@ class RunFolder:
     def save_batch(self, arrays: dict[str, Any]) -> Path:
         """Keep the batch at which learning failed, for whoever looks for the cause; returns its path."""
         path = self.path / "failed_batch.npz"
-        np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+        with writing(self.path):
+            np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
         return path
 
     def checkpoint(self) -> Path | None:

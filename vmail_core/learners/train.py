@@ -28,7 +28,7 @@ from vmail_core.learners.device import arrays_on, choose_device, device_name, on
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.practice import Collector, Inline
 from vmail_core.learners.prediction_pictures import prediction_video
-from vmail_core.learners.run_folder import RunFolder
+from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.scores import expert_score
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.learners.workers import MakeEnv, Workers
@@ -226,7 +226,10 @@ class Trainer:
                 )
             except FloatingPointError as error:
                 where = f"{self.folder.path}, update {self.progress.update + 1}"
-                batch = self.folder.save_batch(on_host(chunks)._asdict())
+                arrays = on_host(chunks)._asdict()
+                if expert is not None:
+                    arrays |= {f"expert_{name}": array for name, array in on_host(expert)._asdict().items()}
+                batch = self.folder.save_batch(arrays)
                 raise FloatingPointError(
                     f"{where}: {error}; the batch is kept in {batch}. Start a new run with a lower learning rate "
                     "(model, discriminator or policy.learning_rate)"
@@ -270,8 +273,7 @@ class Trainer:
                 frames.append(env.large_picture(VIDEO_PIXELS))
 
         scores = evaluate(policy, self.env, self.config.train.eval_episodes, watch=watch)
-        video = self.folder.videos / f"update_{self.progress.update:07d}.mp4"
-        write_video(video, frames, 1.0 / self.env.control_period)
+        self._write_video(f"update_{self.progress.update:07d}.mp4", frames)
         self._show_predictions()
         return summarise(scores)
 
@@ -290,8 +292,11 @@ class Trainer:
         frames = prediction_video(
             self.learner.deployed[0], shown.image, shown.action, names, context, shown.joint_positions
         )
-        video = self.folder.videos / f"prediction_{self.progress.update:07d}.mp4"
-        write_video(video, frames, 1.0 / self.env.control_period)
+        self._write_video(f"prediction_{self.progress.update:07d}.mp4", frames)
+
+    def _write_video(self, name: str, frames: Sequence[np.ndarray]) -> None:
+        with writing(self.folder.path):
+            write_video(self.folder.videos / name, frames, 1.0 / self.env.control_period)
 
     def _log(self, metrics: dict[str, float]) -> None:
         rate = {"seconds": self.progress.seconds, "env_steps": float(self.progress.env_steps)}

@@ -235,7 +235,7 @@ class VMAIL(nn.Module):
             expert, agent = self._noisy(expert), self._noisy(agent)
         loss, report = eq.eq6_discriminator_loss(self.discriminator, expert, agent)
         if config.penalty == "parameters":
-            loss = loss + config.penalty_weight * eq.parameter_penalty(self.discriminator, expert)
+            loss = loss + config.penalty_weight * eq.parameter_penalty(self.discriminator, expert, agent)
         elif config.penalty == "input":
             loss = loss + config.penalty_weight * eq.input_penalty(self.discriminator, expert, agent)
         report["discriminator_gradient"] = self._step("discriminator", loss, self.discriminator)
@@ -260,7 +260,7 @@ class VMAIL(nn.Module):
             value = self.critic(features) if config.bootstrap else None
             returns, report = eq.eq8_policy_return(reward, value, config.discount, config.trace)
         scale = self.return_range(returns.detach()) if config.normalise else 1.0
-        objective = (returns[0] if config.returns == "first" else returns).mean()
+        objective = eq.policy_objective(returns, config.returns, config.discount)
         loss = -share * config.imitation * objective / scale
         if surprisal is not None:
             report["entropy"] = surprisal.mean()

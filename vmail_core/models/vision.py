@@ -1,6 +1,7 @@
 """Image encoders and decoders at 32, 64 and 128 pixels.
 
-`Encoder` and `Decoder` are the convolutional stacks of Dreamer (Hafner et al. 2020), which the paper uses.
+`Encoder` and `Decoder` are the convolutional stacks of Dreamer (Hafner et al. 2020), which the paper uses; for 128
+pixels they have one layer more, of the published sizes.
 `PatchEncoder` and `PatchDecoder` do the same job for a CPU: patches of 4 pixels go in and come out in one
 matrix product each, and no transposed convolution, slow there, is needed.
 """
@@ -12,9 +13,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-# Stride-2 kernels that lead from the image to a 2x2 map, and from a 1x1 map back to the image.
-ENCODER_KERNELS: dict[int, tuple[int, ...]] = {32: (4, 4, 4), 64: (4, 4, 4, 4), 128: (4, 4, 4, 4, 4)}
-DECODER_KERNELS: dict[int, tuple[int, ...]] = {32: (5, 5, 8), 64: (5, 5, 6, 6), 128: (5, 5, 6, 5, 4)}
+# Convolutions of stride 2 that lead from the image to a 2x2 map: channels, in units of the depth; the kernel is 4.
+ENCODER_CHANNELS: dict[int, tuple[int, ...]] = {32: (1, 2, 4), 64: (1, 2, 4, 8), 128: (1, 2, 4, 8, 8)}
+ENCODER_KERNEL = 4
+# Transposed ones that lead from a 1x1 map back to it: (channels, kernel), the last one to the image's own three.
+DECODER_LAYERS: dict[int, tuple[tuple[int, int], ...]] = {
+    32: ((2, 5), (1, 5), (0, 8)),
+    64: ((4, 5), (2, 5), (1, 6), (0, 6)),
+    128: ((4, 5), (2, 5), (1, 5), (1, 6), (0, 6)),
+}
 
 
 def preprocess(image: Tensor) -> Tensor:
@@ -35,8 +42,8 @@ def make_vision(kind: str, image_size: int, depth: int) -> tuple[nn.Module, int,
         image_size: 32, 64 or 128.
         depth: channels of the first layer.
     """
-    if image_size not in ENCODER_KERNELS:
-        raise ValueError(f"image_size={image_size}; the encoder knows {sorted(ENCODER_KERNELS)}")
+    if image_size not in ENCODER_CHANNELS:
+        raise ValueError(f"image_size={image_size}; the encoder knows {sorted(ENCODER_CHANNELS)}")
     if kind == "patch":
         encoder = PatchEncoder(image_size, depth)
         return encoder, encoder.embed_size, lambda size: PatchDecoder(image_size, depth, size)
@@ -48,13 +55,13 @@ class Encoder(nn.Module):
     """Image (N, 3, S, S) in [-0.5, 0.5] to embedding (N, E)."""
 
     def __init__(self, image_size: int, depth: int) -> None:
-        """Channels double from `depth` with each layer."""
+        """Channels double from `depth` with each layer, up to eight times as many."""
         super().__init__()
         layers: list[nn.Module] = []
         channels, size = 3, image_size
-        for i, kernel in enumerate(ENCODER_KERNELS[image_size]):
-            layers += [nn.Conv2d(channels, depth * 2**i, kernel, stride=2), nn.ReLU()]
-            channels, size = depth * 2**i, (size - kernel) // 2 + 1
+        for multiple in ENCODER_CHANNELS[image_size]:
+            layers += [nn.Conv2d(channels, depth * multiple, ENCODER_KERNEL, stride=2), nn.ReLU()]
+            channels, size = depth * multiple, (size - ENCODER_KERNEL) // 2 + 1
         self.convolutions = nn.Sequential(*layers[:-1])
         self.embed_size = channels * size * size
 
@@ -70,17 +77,14 @@ class Decoder(nn.Module):
     def __init__(self, image_size: int, depth: int, feature_size: int) -> None:
         """Mirror of the encoder with the transposed kernels of Dreamer."""
         super().__init__()
-        kernels = DECODER_KERNELS[image_size]
-        self.embed = nn.Linear(feature_size, depth * 2 ** len(kernels) * 2)
-        channels = self.embed.out_features
+        channels = depth * ENCODER_CHANNELS[image_size][-1] * 4  # as many numbers as the encoder's map has
+        self.embed = nn.Linear(feature_size, channels)
         layers: list[nn.Module] = []
-        for i, kernel in enumerate(kernels):
-            last = i == len(kernels) - 1
-            width = 3 if last else depth * 2 ** (len(kernels) - 2 - i)
-            layers.append(nn.ConvTranspose2d(channels, width, kernel, stride=2))
-            if not last:
+        for multiple, kernel in DECODER_LAYERS[image_size]:
+            layers.append(nn.ConvTranspose2d(channels, depth * multiple or 3, kernel, stride=2))
+            if multiple:
                 layers.append(nn.ReLU())
-            channels = width
+            channels = depth * multiple
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, feature: Tensor) -> Tensor:

@@ -107,14 +107,40 @@ def test_rewards_of_a_discriminator_that_says_three_quarters(kind, wanted):
     assert float(eq.imitation_reward(logit, kind)) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_the_parameter_penalty_is_measured_on_the_weights():
+def test_the_parameter_penalty_is_measured_on_the_weights_between_the_sides():
     torch.manual_seed(0)
     discriminator = Discriminator(4, 2, 8, 1)
-    expert = (torch.randn(5, 4), torch.randn(5, 2))
+    expert, agent = ((torch.randn(5, 4), torch.randn(5, 2)) for _ in range(2))
+    torch.manual_seed(1)
+    penalty = eq.parameter_penalty(discriminator, expert, agent)
+    torch.manual_seed(1)
+    mixed = eq.between(expert, agent)
     discriminator.zero_grad()
-    discriminator(*expert).mean().backward()
+    discriminator(*mixed).mean().backward()
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in discriminator.parameters()))
-    assert eq.parameter_penalty(discriminator, expert).item() == pytest.approx((norm - 1.0) ** 2, rel=1e-4)
+    assert penalty.item() == pytest.approx((norm - 1.0) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("experts", "agents"), [(4, 9), (9, 4), (6, 6)])
+def test_penalties_look_between_random_pairs_of_both_sides(experts, agents):
+    torch.manual_seed(0)
+    expert = (torch.arange(experts)[:, None].double(), torch.zeros(experts, 1).double())
+    agent = (100.0 + torch.arange(agents)[:, None].double(), torch.ones(agents, 1).double())
+    seen: set[tuple[int, int]] = set()
+    for _ in range(300):
+        feature, action = eq.between(expert, agent)
+        assert feature.shape == (min(experts, agents), 1)
+        # The action tells the share of each side, and with it the feature tells the pair.
+        assert ((action >= 0) & (action <= 1)).all()
+        for one, share in zip(feature[:, 0].tolist(), action[:, 0].tolist(), strict=True):
+            pairs = [
+                (e, a)
+                for e in range(experts)
+                for a in range(agents)
+                if abs((1 - share) * e + share * (100 + a) - one) < 1e-9
+            ]
+            seen.update(pairs)
+    assert len(seen) == experts * agents, "every pair has its turn"
 
 
 def test_the_input_penalty_of_a_linear_discriminator_is_its_slopes():
@@ -123,3 +149,12 @@ def test_the_input_penalty_of_a_linear_discriminator_is_its_slopes():
         discriminator.network[0].weight.copy_(torch.tensor([[3.0, 0.0, 4.0]]))
     pair = (torch.randn(6, 2), torch.randn(6, 1))
     assert eq.input_penalty(discriminator, pair, pair).item() == pytest.approx(16.0, rel=1e-5)
+
+
+def test_what_the_policy_raises_of_the_returns():
+    returns = torch.tensor([[1.0, 3.0], [10.0, 10.0], [4.0, 0.0]], dtype=torch.float64)
+    assert eq.policy_objective(returns, "first", 0.5).item() == 2.0
+    assert eq.policy_objective(returns, "all", 0.5).item() == pytest.approx(28.0 / 6.0)
+    assert eq.policy_objective(returns, "discounted", 0.5).item() == pytest.approx(
+        (4.0 + 0.5 * 20.0 + 0.25 * 4.0) / 6.0
+    )

@@ -147,6 +147,23 @@ def test_nan_stops_the_run_and_names_it(tmp_path, config):
         assert batch["action"].shape == (config.train.length, config.train.batch, 2)
 
 
+def test_what_d_alone_was_shown_is_kept_with_a_batch_that_failed(tmp_path, config, monkeypatch):
+    config = load_config("debug", {"train.expert_batch": 3})
+    trainer = Trainer(config, demos(), Dot(), tmp_path / "run")
+    sample = trainer.demos.sample
+
+    def spoilt(count, rng):
+        chunks = sample(count, rng)
+        return chunks._replace(action=np.full_like(chunks.action, np.nan)) if count == 3 else chunks
+
+    monkeypatch.setattr(trainer.demos, "sample", spoilt)
+    with pytest.raises(FloatingPointError, match=r"discriminator .*failed_batch\.npz"):
+        trainer.run()
+    with np.load(tmp_path / "run" / "failed_batch.npz") as batch:
+        assert np.isfinite(batch["action"]).all() and np.isnan(batch["expert_action"]).all()
+        assert batch["expert_image"].shape == (config.train.length, 3, 32, 32, 3)
+
+
 def small_files(most: int) -> None:
     """No file of this process may grow beyond so many bytes: what a full disk looks like, at a place of our choice."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
@@ -165,6 +182,16 @@ def test_a_disk_that_is_full_leaves_the_last_checkpoint(tmp_path, config):
     finally:
         small_files(resource.RLIM_INFINITY)
     assert Trainer(config, demos(), Dot(), tmp_path / "run").progress.update == saved
+
+
+# imageio writes the end of a video once more when it is collected, and fails again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_disk_that_is_full_is_one_clear_error_when_a_video_is_written(tmp_path, config):
+    trainer = Trainer(config, demos(), Dot(), tmp_path / "run")
+    trainer.folder.videos.mkdir(parents=True)
+    (trainer.folder.videos / f"update_{0:07d}.mp4").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"cannot write to .*run: .*start the same command again"):
+        trainer.evaluate()
 
 
 def test_joint_angles_that_were_not_recorded_are_missed_at_once(tmp_path):

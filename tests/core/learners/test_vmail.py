@@ -8,7 +8,8 @@ from vmail_core.episodes.replay import Chunks
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.config import load_config
 from vmail_core.learners.running_mean import RunningMean
-from vmail_core.learners.vmail import VMAIL, frozen
+from vmail_core.learners.vmail import VMAIL, expert_pairs, frozen
+from vmail_core.models import Latent
 
 
 @pytest.fixture
@@ -252,6 +253,23 @@ def test_the_first_returns_are_those_of_eq_8():
         losses[which] = float(report["actor_loss"])
     assert losses["first"] == pytest.approx(-float(report["imagined_return"]), rel=1e-5)
     assert abs(losses["all"] - losses["first"]) > 1e-3
+
+
+def test_expert_pairs_are_beliefs_and_what_the_expert_did_there():
+    """A chunk's action[t] led to picture t, so what was done at belief t is action[t + 1]."""
+    feature = torch.arange(4.0)[:, None, None] + torch.tensor([0.0, 100.0])[:, None]
+    action = -feature
+    features, actions = expert_pairs(feature, action)
+    assert features.flatten().tolist() == [0.0, 100.0, 1.0, 101.0, 2.0, 102.0]
+    assert actions.flatten().tolist() == [-1.0, -101.0, -2.0, -102.0, -3.0, -103.0]
+
+
+def test_imagination_starts_at_every_belief_but_the_last_of_a_chunk():
+    learner = VMAIL(load_config("debug", {"policy.imagine_from": None}), action_size=2)
+    deter = torch.arange(5.0)[:, None, None] + torch.tensor([0.0, 100.0])[:, None]
+    assert learner._starts(Latent(deter, deter, deter, deter)).deter.flatten().tolist() == [
+        0.0, 100.0, 1.0, 101.0, 2.0, 102.0, 3.0, 103.0
+    ]  # fmt: skip
 
 
 def test_d_judges_practice_only_once_it_has_learned(learner):

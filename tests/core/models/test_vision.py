@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from vmail_core.models import WorldModel, preprocess
 
@@ -17,6 +18,22 @@ def test_an_image_comes_back_in_its_own_size(vision, size):
 def test_the_paper_s_embedding_of_64_pixels_has_1024_numbers():
     model = WorldModel(64, 2, depth=32, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False)
     assert model.embed(torch.zeros(1, 1, 3, 64, 64)).shape == (1, 1, 1024)
+
+
+@pytest.mark.parametrize(
+    ("size", "encoder", "decoder"),
+    [
+        (64, [32, 64, 128, 256], [(128, 5), (64, 5), (32, 6), (3, 6)]),
+        (128, [32, 64, 128, 256, 256], [(128, 5), (64, 5), (32, 5), (32, 6), (3, 6)]),
+    ],
+)
+def test_convolutions_have_the_published_sizes(size, encoder, decoder):
+    model = WorldModel(size, 2, depth=32, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False)
+    down = [layer for layer in model.encoder.convolutions if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in model.decoder.convolutions if isinstance(layer, nn.ConvTranspose2d)]
+    assert [(layer.out_channels, layer.kernel_size[0]) for layer in down] == [(width, 4) for width in encoder]
+    assert [(layer.out_channels, layer.kernel_size[0]) for layer in up] == decoder
+    assert model.encoder.embed_size == model.decoder.embed.out_features == 1024
 
 
 def test_pixels_are_scaled_to_half_around_zero():
