@@ -347,13 +347,13 @@ class DynamixelBus:
         self.set_torque(False)
         self._require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
 
-    def shut_down_servos(self) -> list[ServoHealth]:
-        """Health of those that report a hardware error.
+    def read_all_health(self) -> list[ServoHealth]:
+        """Health of every servo, one after the other. Raises BusReadError, BusLostError: as `read_health`."""
+        return [self.read_health() for _ in self._ids]
 
-        Raises:
-            BusReadError, BusLostError: as `read_health`.
-        """
-        return [health for health in (self.read_health() for _ in self._ids) if health.hardware_error]
+    def shut_down_servos(self) -> list[ServoHealth]:
+        """Health of those that report a hardware error; raises as `read_health`."""
+        return [health for health in self.read_all_health() if health.hardware_error]
 
     def reboot(self, servo_id: int) -> None:
         """Restart one servo, which clears its hardware error. It comes back without torque after about 0.3 s.

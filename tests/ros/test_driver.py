@@ -337,6 +337,36 @@ def test_an_unplugged_port_is_named_and_recovers_into_a_hold(ros: Ros, bus: Emul
     np.testing.assert_allclose(goals(bus), bus.plant.positions(), atol=0.02)
 
 
+def test_power_that_comes_back_with_the_port_moves_nothing(ros: Ros, bus: EmulatedBus, commander: Commander) -> None:
+    bus.faults.unplugged = True
+    ros.wait_reason("dynamixel_driver", "bus_lost")
+    for servo_id in SPEC.servo_ids:
+        bus.servo(servo_id).reboot()
+    bus.faults.unplugged = False
+    status = ros.wait_reason("dynamixel_driver", "torque_lost")
+    assert "lost its torque" in status.message
+    assert torque(bus) == [0] * SPEC.action_size
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    assert torque(bus) == [1] * SPEC.action_size
+    ros.wait_reason("dynamixel_driver", "ok")
+
+
+def test_a_hand_whose_port_comes_back_without_a_servo_can_be_let_go(
+    ros: Ros, bus: EmulatedBus, commander: Commander
+) -> None:
+    bus.faults.unplugged = True
+    ros.wait_reason("dynamixel_driver", "bus_lost")
+    bus.faults.silent_ids = {21}
+    bus.faults.unplugged = False
+    until(bus.path.exists, "the port is back")
+    answer = ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False))
+    assert not answer.success and "servo 21 (MFJ21) did not confirm" in answer.message
+    assert torque(bus) == [0] * SPEC.action_size  # servo 21 hears, but does not answer
+    bus.faults.silent_ids = set()
+    ros.wait_reason("dynamixel_driver", "torque_off")
+    assert torque(bus) == [0] * SPEC.action_size
+
+
 def test_estop_latches_until_reset(ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected) -> None:
     assert ros.call(Trigger, "dynamixel_driver/estop").success
     ros.wait_reason("dynamixel_driver", "estop", within=3.0)
@@ -360,6 +390,18 @@ def test_an_emergency_stop_outlives_the_nodes_transitions(ros: Ros, bus: Emulate
         assert torque(bus) == [1] * SPEC.action_size
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
     ros.wait_reason("dynamixel_driver", "no_command_yet")
+
+
+def test_an_emergency_stop_of_a_driver_that_is_not_active_holds_when_it_is(
+    ros: Ros, bus: EmulatedBus, driver: NodeProcess
+) -> None:
+    assert change_state(ros, Transition.TRANSITION_DEACTIVATE)
+    answer = ros.call(Trigger, "dynamixel_driver/estop")
+    assert answer.success and "not active" in answer.message
+    activated_ns = time.time_ns()
+    assert change_state(ros, Transition.TRANSITION_ACTIVATE)
+    ros.wait_reason("dynamixel_driver", "estop", since_ns=activated_ns)
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
 
 
 def test_an_emergency_stop_arrives_though_its_first_packet_gets_lost(
@@ -400,8 +442,9 @@ def test_an_emergency_stop_that_no_servo_hears_is_no_success(
     assert ros.call(Trigger, "dynamixel_driver/estop").success  # it has reached them meanwhile
     bus.faults.unplugged = True
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
-    answer = ros.call(Trigger, "dynamixel_driver/estop")
-    assert not answer.success and "cut their power" in answer.message
+    for _ in range(2):
+        answer = ros.call(Trigger, "dynamixel_driver/estop")
+        assert not answer.success and "cut their power" in answer.message
     back_ns, bus.faults.unplugged = time.time_ns(), False
     ros.wait_reason("dynamixel_driver", "estop", since_ns=back_ns)
 

@@ -13,6 +13,7 @@ One thread does everything: reads and writes cannot interleave on the port.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 
@@ -30,7 +31,7 @@ from vmail_hardware.bus_checks import check_port
 from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusWriteError
 from vmail_hardware.calibration import Calibration, CalibrationError, find_calibration
 from vmail_hardware.guard import Command, Decision, Guard, Reason
-from vmail_hardware.joint_state import JointState
+from vmail_hardware.joint_state import JointState, ServoHealth
 from vmail_nodes import diagnostics
 from vmail_nodes.lifecycle import DRIVER_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import (
@@ -73,6 +74,8 @@ class DynamixelDriver(ManagedNode):
         self._silence = ""  # what the last failed read said
         self._ticks = self._silent_reads = self._limited = 0
         self._endpoints: list[Service | Subscription | Timer] = []
+        # At all times, also while the node is not active: nobody presses it twice.
+        self.create_service(Trigger, "~/estop", self._on_estop)
 
     def configure(self) -> None:
         """Open the port and check every servo; torque stays as it is."""
@@ -149,7 +152,6 @@ class DynamixelDriver(ManagedNode):
             raise NodeError(str(error)) from error
         self._endpoints = [
             self.create_subscription(JointTrajectory, "joint_commands", self._on_command, COMMANDS),
-            self.create_service(Trigger, "~/estop", self._on_estop),
             self.create_service(Trigger, "~/reset_guard", self._on_reset_guard),
             self.create_service(SetBool, "~/torque", self._on_torque),
             self.create_timer(1.0 / self._rate, self._tick),
@@ -209,10 +211,11 @@ class DynamixelDriver(ManagedNode):
             self._publish_state(self._state)
             if turn == self._health_every // 2:  # not in the tick that reads more anyway
                 self._guard.update_health(self._bus.read_health(), self._torque_wanted)
-        except BusReadError as error:
+        except (BusReadError, BusWriteError) as error:  # the latter where not even the question got out
             self._silent_reads += 1
             self._silence = str(error)
-            self._diagnostics.set_values(silent_ids=list(error.silent_ids), silent_reads=self._silent_reads)
+            silent = error.silent_ids if isinstance(error, BusReadError) else error.servo_ids
+            self._diagnostics.set_values(silent_ids=list(silent), silent_reads=self._silent_reads)
 
     def _on_command(self, message: JointTrajectory) -> None:
         if self._next_attempt is not None or not self._torque_wanted:
@@ -240,6 +243,7 @@ class DynamixelDriver(ManagedNode):
                 self._bus.write_goals(goals)
             except BusWriteError as error:
                 self.get_logger().error(str(error), throttle_duration_sec=1.0)
+                self._diagnostics.report(diagnostics.ERROR, "bus_write_failed", str(error))
                 return
             self._held = decision.reason if decision.holding else None
             self._hold_writes -= decision.holding
@@ -316,7 +320,7 @@ class DynamixelDriver(ManagedNode):
 
     def _lose(self, error: BusLostError) -> None:
         self._next_attempt = time.monotonic() + self._reopen_period
-        self._state = None
+        self._state = self._held = None
         self._guard.check(None, None, time.time())  # lets it forget goals that may be far away by the time of a reopen
         self._diagnostics.report(diagnostics.ERROR, "bus_lost", f"{error}; trying to open it again")
 
@@ -325,15 +329,21 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.reopen()
             self._start_over()
-            failed = self._bus.shut_down_servos()
-            for health in failed:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
-                self._guard.update_health(health, torque_on=False)
-            if not failed:
+            lost = [health for health in self._bus.read_all_health() if self._is_lost(health)]
+            for health in lost:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
+                self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque_wanted)
+            if not lost:
                 self._set_torque(self._torque_wanted)
             self._next_attempt = None
         except BusError as error:
             self._next_attempt = time.monotonic() + self._reopen_period
             self.get_logger().warning(f"bus still lost: {error}", throttle_duration_sec=5.0)
+
+    def _is_lost(self, health: ServoHealth) -> bool:
+        """Whether a servo is not as the port left it: shut down, or limp. Its power may have come back with the port,
+        and then only a person may say that the hand is to move again. That its watchdog has tripped is as it should be.
+        """
+        return bool(health.hardware_error) or (self._torque_wanted and not health.torque_enabled)
 
     def _start_over(self) -> None:
         """The port was away, or the joints were limp: wait for a new command where they are now. A latch stays."""
@@ -350,6 +360,12 @@ class DynamixelDriver(ManagedNode):
 
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._emergency = True
+        if not self._endpoints:
+            response.success = not self._torque
+            response.message = "the driver is not active; when it is, it holds until " + self.how_to_call(
+                "~/reset_guard"
+            )
+            return response
         self._guard.estop()
         self._tick()
         response.success = self._held is Reason.ESTOP or not self._torque
@@ -389,11 +405,18 @@ class DynamixelDriver(ManagedNode):
             self._set_torque(True)
         return "".join(f", restarted servo {health.servo_id} ({health.joint_name})" for health in failed)
 
+    def _let_go(self) -> None:
+        """Switch torque off although the port is lost: of the servos that can be reached, and of all when it is back."""
+        self._torque_wanted = False
+        self._bus.close()
+        self._torque = False
+
     def _on_torque(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:
-            if self._next_attempt is not None:
-                self._torque_wanted = request.data  # for when the port is back
-            self._set_torque(request.data)
+            if self._next_attempt is not None and not request.data:
+                self._let_go()
+            else:
+                self._set_torque(request.data)
             response.success, response.message = True, f"torque {'on' if request.data else 'off'}"
         except BusError as error:
             response.success, response.message = False, str(error)

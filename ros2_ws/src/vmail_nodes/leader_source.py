@@ -6,7 +6,7 @@ import numpy as np
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
-from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError
+from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusWriteError
 from vmail_nodes.joint_source import JointSource
 
 JOINED_RAD = 0.1  # nearer than that in every joint, the robot follows at full speed
@@ -79,7 +79,7 @@ class LeaderSource(JointSource):
         stamp_ns, present = due
         try:
             leader = self._bus.read().position[self._order]
-        except BusReadError as error:
+        except (BusReadError, BusWriteError) as error:
             self._said = f"leader: {error}"
             return None
         except BusLostError as error:
