@@ -406,7 +406,7 @@ class DynamixelDriver(ManagedNode):
         return "".join(f", restarted servo {health.servo_id} ({health.joint_name})" for health in failed)
 
     def _let_go(self) -> None:
-        """Switch torque off although the port is lost: of the servos that can be reached, and of all when it is back."""
+        """Switch torque off although the port is lost: of servos that can be reached, and of all when it is back."""
         self._torque_wanted = False
         self._bus.close()
         self._torque = False
