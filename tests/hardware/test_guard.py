@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from guard_scenes import PERIOD, REACH, SPEC, health, moving_guard, state
@@ -13,6 +15,7 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware.emulator.plant import FirstOrderPlant
 from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState
+from vmail_hardware.self_collision import SelfCollision
 
 # Commands that are obeyed ----------------------------------------------------------------------------------
 
@@ -181,6 +184,12 @@ angles = st.lists(st.floats(-4.0, 4.0) | st.floats(allow_nan=True), min_size=9, 
 plausible = st.lists(st.floats(-2.5, 2.5), min_size=9, max_size=9).map(np.array)
 vectors = angles | st.lists(st.floats(), max_size=10).map(np.array)
 times = st.floats(-1.0, 2.0) | st.floats()
+commanders = st.sampled_from(["", "keyboard", "policy"])
+# In which acceleration and the fingers' clearance act often.
+assert SPEC.fingers is not None
+TIGHT = dataclasses.replace(
+    SPEC, max_joint_acceleration=10.0, fingers=dataclasses.replace(SPEC.fingers, least_clearance=0.05)
+)
 
 
 def assert_safe(decision: Decision, present: JointState | None, spec: RobotSpec) -> None:
@@ -196,14 +205,23 @@ def assert_safe(decision: Decision, present: JointState | None, spec: RobotSpec)
     assert np.all(goals <= np.maximum(spec.upper, at) + 1e-12)
     assert decision.holding == decision.reason.holds
     assert not (decision.fresh and decision.holding)
+    if decision.fresh:
+        gain, period = spec.max_joint_acceleration * spec.control_period, spec.control_period
+        assert np.all(goals - at <= np.maximum(present.velocity + gain, 0.0) * period + 1e-9)
+        assert np.all(goals - at >= np.minimum(present.velocity - gain, 0.0) * period - 1e-9)
+        assert spec.fingers is not None
+        clearance = SelfCollision(spec.fingers, spec.joint_names).clearance
+        assert clearance(goals) >= min(spec.fingers.least_clearance, clearance(at)) - 1e-6
 
 
 class AnySequence(RuleBasedStateMachine):
     """Any commands, states, health and times, in any order."""
 
+    spec = SPEC
+
     @initialize()
     def start(self) -> None:
-        self.guard = Guard(SPEC)
+        self.guard = Guard(self.spec)
         self.now = 100.0
         self.state: JointState | None = None
         self.decision: Decision | None = None
@@ -212,9 +230,9 @@ class AnySequence(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(pose=plausible, age=st.floats(0.0, 0.08), current=st.floats(0.0, 900.0))
-    def sense(self, pose: np.ndarray, age: float, current: float) -> None:
-        self.state = state(pose, self.now - age, current_ma=np.full(9, current))
+    @rule(pose=plausible, age=st.floats(0.0, 0.08), current=st.floats(-900.0, 900.0), velocity=plausible)
+    def sense(self, pose: np.ndarray, age: float, current: float, velocity: np.ndarray) -> None:
+        self.state = state(pose, self.now - age, current_ma=np.full(9, current), velocity=velocity)
 
     @rule(joint=st.integers(0, 8), angle=st.floats(-3.0, 3.0))
     def push(self, joint: int, angle: float) -> None:
@@ -231,13 +249,13 @@ class AnySequence(RuleBasedStateMachine):
     def lose_the_state(self) -> None:
         self.state = None
 
-    @rule(positions=vectors, age=st.floats(-0.2, 0.6) | st.floats())
-    def command(self, positions: np.ndarray, age: float) -> None:
-        self.decision = self.guard.check(Command(positions, self.now - age), self.state, self.now)
+    @rule(positions=vectors, age=st.floats(-0.2, 0.6) | st.floats(), who=commanders)
+    def command(self, positions: np.ndarray, age: float, who: str) -> None:
+        self.decision = self.guard.check(Command(positions, self.now - age, who), self.state, self.now)
 
-    @rule(offset=st.floats(-3.0, 3.0))
-    def good_command(self, offset: float) -> None:
-        self.decision = self.guard.check(Command(SPEC.rest + offset, self.now), self.state, self.now)
+    @rule(positions=plausible, who=commanders)
+    def good_command(self, positions: np.ndarray, who: str) -> None:
+        self.decision = self.guard.check(Command(positions, self.now, who), self.state, self.now)
 
     @rule()
     def tick(self) -> None:
@@ -264,7 +282,7 @@ class AnySequence(RuleBasedStateMachine):
     def goals_are_safe(self) -> None:
         if getattr(self, "decision", None) is not None:
             assert self.decision is not None
-            assert_safe(self.decision, self.state, SPEC)
+            assert_safe(self.decision, self.state, self.spec)
             if self.guard.latched is not None:
                 assert not self.decision.fresh
         self.decision = None
@@ -272,6 +290,16 @@ class AnySequence(RuleBasedStateMachine):
 
 TestAnySequence = AnySequence.TestCase
 TestAnySequence.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+
+
+class AnyTightSequence(AnySequence):
+    """The same within limits that act often."""
+
+    spec = TIGHT
+
+
+TestAnyTightSequence = AnyTightSequence.TestCase
+TestAnyTightSequence.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
 @given(vectors, times, angles, times, times)
