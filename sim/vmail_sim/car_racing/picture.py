@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pygame
 
 from vmail_sim.car_racing.simulator import Simulator, rotation, stock, stock_car
 
@@ -173,8 +174,6 @@ def draw_indicators(canvas: Canvas, simulator: Simulator) -> None:
 @functools.lru_cache(1024)
 def written(text: str) -> np.ndarray:
     """A text in white on black, (h, w, 3) uint8, in gymnasium's font and size."""
-    import pygame
-
     pygame.font.init()
     font = pygame.font.Font(pygame.font.get_default_font(), SCORE_FONT)
     return pygame.surfarray.array3d(font.render(text, True, (255, 255, 255), (0, 0, 0))).swapaxes(0, 1)
