@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
-import numpy as np
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on standard output
-
 import Box2D  # noqa: F401 - before gymnasium, which hides which package is missing
+import numpy as np
 import pygame  # noqa: F401
 from gymnasium.envs.box2d import car_dynamics as stock_car
 from gymnasium.envs.box2d import car_racing as stock
