@@ -45,7 +45,7 @@ class Noise:
 
     def step(self, action: np.ndarray) -> SimpleNamespace:
         self._left -= 1
-        return SimpleNamespace(image=self._image, reward=0.0, last=self._left == 0)
+        return SimpleNamespace(image=self._image, reward=0.0, last=self._left == 0, ended=False)
 
     def score(self) -> dict[str, float]:
         return {"nothing": 0.0}

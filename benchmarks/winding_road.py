@@ -64,7 +64,7 @@ class WindingRoad:
         self._steps += 1
         on_road = bool(abs(self.row - middle(self.column)) <= HALF_WIDTH)
         self._steps_on_road += on_road
-        return SimpleNamespace(image=self._picture(), reward=float(on_road), last=self._steps == STEPS)
+        return SimpleNamespace(image=self._picture(), reward=float(on_road), last=self._steps == STEPS, ended=False)
 
     def score(self) -> dict[str, float]:
         return {"on_road": self._steps_on_road / STEPS}

@@ -29,14 +29,17 @@ PIPE_CLOSED = 141  # as of a program that SIGPIPE ended
 PACKAGES = ("vmail", "vmail_core", "vmail_sim", "vmail_hardware", "vmail_nodes")
 # What may be missing, and how to get it.
 INSTALL = {
+    "Box2D": "pip install 'vmail[sim]'",
     "av": "pip install 'vmail[train]'",
     "dm_control": "pip install 'vmail[sim]'",
+    "gymnasium": "pip install 'vmail[sim]'",
     "h5py": "pip install 'vmail[train]'",
     "imageio": "pip install 'vmail[train]'",
     "mujoco": "pip install 'vmail[sim]'",
     "onnx": "pip install 'vmail[train]'",
     "onnxruntime": "pip install 'vmail[cpu]', or 'vmail[gpu]' for a GPU",
     "pyarrow": "pip install 'vmail[train]'",
+    "pygame": "pip install 'vmail[sim]'",
     "rclpy": "source the setup file of your ROS installation, or pip install 'vmail[ros]'",
     "safetensors": "pip install 'vmail[sim]'",
     "stable_baselines3": "pip install 'vmail[train]'",

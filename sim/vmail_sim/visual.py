@@ -15,18 +15,22 @@ CAMERA_SIZE = 64
 
 
 class Step(NamedTuple):
-    """What one control step brings: image (S, S, 3) uint8, the task's reward, whether the episode is over."""
+    """What one control step brings: image (S, S, 3) uint8, the task's reward, and whether the episode is over.
+
+    `ended` tells an end of the task itself (a lap finished, a ball dropped) from time that ran out.
+    """
 
     image: np.ndarray
     reward: float
     last: bool
+    ended: bool
 
 
 class VisualTask:
     """A registered task with pictures of one size, rendered at the camera's size and resized once."""
 
     def __init__(self, task: str, image_size: int, camera_size: int | None = None, **options: Any) -> None:
-        """`options` go to the task (starts and kick of a claw, look of a suite task).
+        """`options` go to the task (starts and kick of a claw, look of a suite task, indicators of the car).
 
         `camera_size` is by default 64, as a robot's, or more where larger pictures are asked for.
         """
@@ -52,9 +56,10 @@ class VisualTask:
 
     def step(self, action: np.ndarray) -> Step:
         """One control step with a normalised action (A,) float32."""
-        self._timestep = self.env.step(action)
-        self._return += self._timestep.reward
-        return Step(self._picture(), float(self._timestep.reward), self._timestep.last())
+        self._timestep = timestep = self.env.step(action)
+        self._return += timestep.reward
+        ended = timestep.last() and timestep.discount == 0.0
+        return Step(self._picture(), float(timestep.reward), timestep.last(), ended)
 
     def _picture(self) -> np.ndarray:
         return resize_frame(self._timestep.observation["image"], (self._image_size, self._image_size))

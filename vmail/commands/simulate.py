@@ -25,10 +25,10 @@ def register(commands: Any) -> None:
 def tasks(arguments: argparse.Namespace) -> int:
     """Print every task, and whether an expert ships for it."""
     from vmail_sim import task_names
-    from vmail_sim.experts import expert_path
+    from vmail_sim.experts import has_expert
 
     for name in task_names():
-        print(f"{name:<20}{'expert ships' if expert_path(name).is_file() else 'no expert'}")
+        print(f"{name:<20}{'expert ships' if has_expert(name) else 'no expert'}")
     return 0
 
 
@@ -36,7 +36,7 @@ def expert(arguments: argparse.Namespace) -> int:
     """Record demonstrations and print their scores."""
     from vmail_core.learners.scores import in_words
     from vmail_sim import TASKS, task_names
-    from vmail_sim.experts.demos import record_demonstrations
+    from vmail_sim.experts.demos import LEAST_RETURN, record_demonstrations
 
     if arguments.task not in TASKS:
         raise ValueError(f"no task {arguments.task!r}; known tasks: {', '.join(task_names())}")
@@ -46,10 +46,12 @@ def expert(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--image-size {arguments.image_size} is not between 8 and 4096 pixels")
     if not 0 <= arguments.seed < MOST_SEED - arguments.episodes:
         raise ValueError(f"--seed {arguments.seed} is not between 0 and {MOST_SEED - arguments.episodes}")
-    scores = record_demonstrations(
+    found = record_demonstrations(
         arguments.task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size
     )
-    for index, score in enumerate(scores):
+    for index, score in enumerate(found.kept.values()):
         print(f"episode {index:>3}: " + ", ".join(map(in_words, score, score.values())))
-    print(f"{len(scores)} episodes in {arguments.out}")
+    for start, score in found.left_out.items():
+        print(f"left out: seed {start}, return {score['return']:.1f} is below {LEAST_RETURN[arguments.task]:g}")
+    print(f"{len(found.kept)} episodes in {arguments.out}")
     return 0

@@ -19,7 +19,10 @@ from vmail.doctor.findings import Finding, Level
 PARTS = {
     "robot": (("cv2", "dynamixel_sdk", "fastcrc", "mcap", "rosbags", "serial"), "pip install vmail"),
     "policies on the robot": (("onnxruntime",), "pip install 'vmail[cpu]', or 'vmail[gpu]' for a GPU"),
-    "simulation": (("mujoco", "dm_control", "robel", "av"), "make setup, or see `[sim]` in pyproject.toml"),
+    "simulation": (
+        ("mujoco", "dm_control", "robel", "av", "gymnasium", "Box2D", "pygame"),
+        "make setup, or see `[sim]` in pyproject.toml",
+    ),
     "learning": (("torch", "onnx", "safetensors", "tensorboard", "matplotlib"), "pip install 'vmail[train]'"),
 }
 PYTHONS = ((3, 11), (3, 14))  # from, to but without

@@ -102,12 +102,14 @@ class Replay:
         """Number of episodes."""
         return len(self._episodes)
 
-    def add(self, episode: Rows) -> None:
-        """Append an episode.
+    def add(self, episode: Rows, ended: bool = False) -> None:
+        """Append an episode; one that the task `ended` early may be shorter than a chunk, see `standing_still`.
 
         Raises:
-            ValueError: the episode is shorter than a chunk.
+            ValueError: it is shorter than a chunk although its time ran out: no chunk could be had from any.
         """
+        if ended:
+            episode = standing_still(episode, self.length)
         rows = len(episode.action)
         if rows < self.length:
             raise ValueError(f"episode has {rows} rows, chunks need {self.length}: lower train.length or record longer")
@@ -143,6 +145,22 @@ class Replay:
             joints.append(None if episode.joint_positions is None else episode.joint_positions[rows])
         known, stack = _all_or_none(joints), self.arrays.stack
         return Chunks(stack(images), stack(actions), None if known is None else stack(known))
+
+
+def standing_still(episode: Rows, rows: int) -> Rows:
+    """The episode, and if it is shorter than `rows`, its last picture as often as it takes, with actions of zero.
+
+    What follows the end of a task is a world in which nothing happens any more: an absorbing state.
+    """
+    missing = rows - len(episode.action)
+    if missing <= 0:
+        return episode
+    image, action, joints = episode.image, episode.action, episode.joint_positions
+    return _Kept(
+        np.concatenate([image, np.repeat(image[-1:], missing, 0)]),
+        np.concatenate([action, np.zeros((missing, action.shape[1]), action.dtype)]),
+        None if joints is None else np.concatenate([joints, np.repeat(joints[-1:], missing, 0)]),
+    )
 
 
 def _all_or_none(joints: Sequence[Any]) -> list[Any] | None:

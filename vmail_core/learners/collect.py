@@ -28,7 +28,10 @@ class VisualEnv(Protocol):
         ...
 
     def step(self, action: np.ndarray) -> Any:
-        """Act (A,) float32; returns something with `image`, `reward` and `last`."""
+        """Act (A,) float32; returns something with `image`, `reward`, `last` and `ended`.
+
+        `last` ends the episode; `ended` says that the task itself is over, not just its time.
+        """
         ...
 
     def score(self) -> dict[str, float]:
@@ -78,7 +81,7 @@ def rollout(
     policy.reset()
     images, actions, rewards = [env.reset(seed)], [np.zeros(env.action_size, np.float32)], [0.0]
     joints = [env.joint_positions]
-    last = False
+    last = ended = False
     while not last:
         if watch is not None:
             watch(env)
@@ -88,7 +91,7 @@ def rollout(
         actions.append(action)
         rewards.append(step.reward)
         joints.append(env.joint_positions)
-        last = step.last
+        last, ended = step.last, step.ended
     score, known = env.score(), [positions for positions in joints if positions is not None]
     episode = Episode(
         image=np.stack(images),
@@ -96,6 +99,6 @@ def rollout(
         time=np.arange(len(images)) * env.control_period,
         joint_positions=np.stack(known) if len(known) == len(joints) else None,
         reward=np.array(rewards, np.float32),
-        provenance={**(provenance or {}), "seed": seed, "score": score},
+        provenance={**(provenance or {}), "seed": seed, "score": score, "ended": ended},
     )
     return episode, score

@@ -131,7 +131,7 @@ class Trainer:
             )
         for index, path in enumerate(practised):
             if index < self.progress.episodes:
-                self.practice.add(read_episode(path))
+                self._keep(read_episode(path))
             else:
                 path.unlink()  # collected after the checkpoint: it will be collected again
         self.collector.resume(self.folder.begun_practice())
@@ -204,10 +204,14 @@ class Trainer:
         """Lines 4 to 9: one episode of practice."""
         self.stage = "practising"
         episode = self.collector.collect(self.progress.episodes)
-        self.practice.add(episode)
+        self._keep(episode)
         self.progress.episodes += 1
         self.progress.env_steps += episode.steps
         return {f"practice_{name}": value for name, value in episode.provenance["score"].items()}
+
+    def _keep(self, episode: Episode) -> None:
+        """Practice into replay."""
+        self.practice.add(episode, ended=bool(episode.provenance.get("ended")))
 
     def _learn(self, updates: int) -> dict[str, float]:
         """Lines 10 to 19, `updates` times; returns the mean of each metric."""

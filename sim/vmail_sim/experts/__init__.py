@@ -1,5 +1,5 @@
-"""State-feedback experts: trained by SAC, shipped as small safetensors, run with numpy alone."""
+"""Experts on full states: trained by SAC and shipped as small safetensors, or rules."""
 
-from vmail_sim.experts.policy import ExpertPolicy, expert_path, load_expert
+from vmail_sim.experts.policy import Expert, ExpertPolicy, expert_path, has_expert, load_expert
 
-__all__ = ["ExpertPolicy", "expert_path", "load_expert"]
+__all__ = ["Expert", "ExpertPolicy", "expert_path", "has_expert", "load_expert"]

@@ -1,12 +1,25 @@
-"""Runs an expert: a tanh network from full state to the mean action, in numpy."""
+"""Experts by name: a tanh network from full state to the mean action, run in numpy, or a rule."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+# Experts that nothing was trained for, by task, as "module:class".
+RULES = {"car_racing": "vmail_sim.experts.driver:TrackDriver"}
+
+
+class Expert(Protocol):
+    """What can demonstrate a task."""
+
+    def __call__(self, state: np.ndarray) -> np.ndarray:
+        """The action (A,) float32 in [-1, 1] for a state (S,)."""
+        ...
 
 
 class ExpertPolicy:
@@ -34,17 +47,25 @@ class ExpertPolicy:
 
 
 def expert_path(task: str) -> Path:
-    """Where the expert of a task ships."""
+    """Where the trained expert of a task ships."""
     return Path(__file__).with_name("weights") / f"{task}.safetensors"
 
 
-def load_expert(task_or_path: str | Path) -> ExpertPolicy:
+def has_expert(task: str) -> bool:
+    """Whether one ships for the task."""
+    return task in RULES or expert_path(task).is_file()
+
+
+def load_expert(task_or_path: str | Path) -> Expert:
     """Load an expert by task name or from a file.
 
     Raises:
         FileNotFoundError: no expert ships for that name; the message holds the command that trains one.
         ValueError: the file is no expert.
     """
+    if task_or_path in RULES:
+        module, name = RULES[str(task_or_path)].split(":")
+        return getattr(importlib.import_module(module), name)()
     path = Path(task_or_path)
     if path.suffix != ".safetensors":
         path = expert_path(str(task_or_path))

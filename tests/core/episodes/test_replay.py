@@ -1,6 +1,7 @@
 """Replay: chunks of the right rows, and joint angles only where every episode has them."""
 
 import numpy as np
+import pytest
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.replay import Replay, joint_batch
@@ -51,3 +52,23 @@ def test_the_oldest_episodes_give_the_same_chunks_however_many_follow():
     np.testing.assert_array_equal(before.image, after.image)
     assert (after.image[:, 0] < 100).all() and (after.image[:, 1] >= 100).all()
     assert buffer.oldest(9, np.random.default_rng(7)).action.shape[1] == 3
+
+
+def test_a_task_that_ended_early_stands_still_until_a_chunk_is_full():
+    buffer = Replay(length=12)
+    buffer.add(episode(0, 3), ended=True)
+    chunk = buffer.sample(1, np.random.default_rng(0))
+    np.testing.assert_array_equal(chunk.image[:, 0, 0, 0, 0], [*range(10), 9, 9])
+    np.testing.assert_array_equal(chunk.joint_positions[:, 0, 0], chunk.image[:, 0, 0, 0, 0])
+    assert chunk.action.shape == (12, 1, 2) and buffer.rows == 12
+
+
+def test_an_end_that_comes_after_a_whole_chunk_adds_nothing():
+    buffer = Replay(length=4)
+    buffer.add(episode(0, 3), ended=True)
+    assert buffer.rows == 10
+
+
+def test_time_that_is_out_before_a_chunk_is_full_is_refused():
+    with pytest.raises(ValueError, match="episode has 10 rows, chunks need 12"):
+        Replay(length=12).add(episode(0, 3))

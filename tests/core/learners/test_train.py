@@ -8,7 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from toy_world import Dot, demos
+from toy_world import Brief, Dot, demos
 
 from vmail_core.episodes.store import read_episode
 from vmail_core.learners import train
@@ -46,6 +46,23 @@ def test_rewards_never_reach_the_learner(tmp_path, config):
         trainer.run()
         runs.append(parameters(trainer))
     assert torch.equal(*runs)
+
+
+def test_practice_may_end_before_a_chunk_is_full_also_when_a_run_goes_on(tmp_path, config):
+    first = Trainer(config, demos(), Brief(ends=True), tmp_path / "run")
+    while first.progress.update < 6:
+        first.advance()
+    first.save()
+    second = Trainer(config, demos(), Brief(ends=True), tmp_path / "run")
+    assert len(second.practice) == second.progress.episodes > 0
+    second.run()
+    practised = [read_episode(path) for path in RunFolder(tmp_path / "run").practice.glob("*.npz")]
+    assert practised and all(len(episode) == 3 and episode.provenance["ended"] for episode in practised)
+
+
+def test_time_that_is_always_too_short_for_a_chunk_is_refused(tmp_path, config):
+    with pytest.raises(ValueError, match=f"episode has 3 rows, chunks need {config.train.length}"):
+        Trainer(config, demos(), Brief(ends=False), tmp_path / "run").run()
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])

@@ -34,7 +34,8 @@ class Dot:
     def step(self, action: np.ndarray) -> SimpleNamespace:
         self._place = np.clip(self._place + 2 * action, 0, 27)
         self._steps += 1
-        return SimpleNamespace(image=self._picture(), reward=float(self._rewards.normal()), last=self._steps == 8)
+        reward, last = float(self._rewards.normal()), self._steps == 8
+        return SimpleNamespace(image=self._picture(), reward=reward, last=last, ended=False)
 
     def score(self) -> dict[str, float]:
         return {"radians": float(self._place[0])}
@@ -66,6 +67,20 @@ class Faulty(Dot):
         if fault == ["raises"]:
             raise ValueError("the valve came off")
         return super().reset(seed)
+
+
+class Brief(Dot):
+    """Is over after two steps: the task `ends`, or its time is out."""
+
+    def __init__(self, ends: bool) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def step(self, action: np.ndarray) -> SimpleNamespace:
+        step = super().step(action)
+        step.last = self._steps == 2
+        step.ended = self._ends and step.last
+        return step
 
 
 class Slow(Dot):
