@@ -22,5 +22,8 @@ class Servos:
     def targets(self, actions: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """(..., 24) rad: what actions (..., 24) ask for, as far as the joints may move towards it in a step."""
         actions = np.clip(np.asarray(actions, np.float64), -1.0, 1.0)
-        asked = model.START_JOINTS + actions * np.where(actions > 0, self._up, self._down)
-        return np.clip(joints + np.clip(asked - joints, -MAX_JOINT_STEP, MAX_JOINT_STEP), self._low, self._high)
+        return self.towards(model.START_JOINTS + actions * np.where(actions > 0, self._up, self._down), joints)
+
+    def towards(self, pose: np.ndarray, joints: np.ndarray) -> np.ndarray:
+        """(..., 24) rad: targets on the way from the joints' angles to those of a pose, both (..., 24)."""
+        return np.clip(joints + np.clip(pose - joints, -MAX_JOINT_STEP, MAX_JOINT_STEP), self._low, self._high)

@@ -20,7 +20,7 @@ SUBSTEPS = 40  # of 2.5 ms: 10 Hz
 STARTS = ("fixed", "wide")
 WIDE_JOINT_RAD = 0.05
 WIDE_BALL_M = 0.003
-SETTLING_STEPS = 400  # of 2.5 ms: PDDM lets the balls go a little above the hand, here they have come to rest
+SETTLING_STEPS = 10  # control steps: PDDM lets the balls go a little above the hand, here they have come to rest
 
 
 class BaodingTurning(base.Task):
@@ -62,10 +62,11 @@ class BaodingTurning(base.Task):
         if self._starts == "wide":
             joints = joints + self.random.uniform(-WIDE_JOINT_RAD, WIDE_JOINT_RAD, joints.shape)
             balls = balls + self.random.uniform(-WIDE_BALL_M, WIDE_BALL_M, balls.shape)
-        low, high = physics.model.actuator_ctrlrange.T
         physics.move_markers(0)
-        physics.place(np.clip(joints, low, high), balls)
-        physics.step(SETTLING_STEPS)
+        physics.place(joints, balls)
+        for _ in range(SETTLING_STEPS):
+            physics.set_control(self.servos.towards(joints, physics.joint_positions()))
+            physics.step(SUBSTEPS)
         physics.data.time = 0.0
         self.step_count = 0
         self._angle, self._turned = rewards.angle_between(physics.balls()), 0.0
@@ -133,7 +134,7 @@ class BaodingEnvironment(control.Environment):
         return self.task.score(self.physics)
 
     def foresight(self) -> BaodingForesight:
-        """For planners: what comes of actions from here on."""
+        """See `vmail_sim.experts.mpc.Foreseeable`."""
         return BaodingForesight(self.physics, self.task.servos, self.control_timestep())
 
 

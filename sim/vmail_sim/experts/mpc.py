@@ -1,18 +1,21 @@
 """An expert that plans: model-predictive path integral control (MPPI) on the simulator's own model.
 
 Before each action, many sequences of actions are tried in copies of the world. The plan becomes their mean, weighted by
-the exponential of what each earned (Williams et al. 2017), and its first action is taken. Noise is filtered along time
-as PDDM does it (Nagabandi et al. 2019): a hand follows no jitter, and demonstrations without it can be imitated.
+the exponential of what each earned (Williams et al. 2017), and its first action is taken. What is tried is the plan and
+noise around it that is correlated along time, as in PDDM (Nagabandi et al. 2019): a hand follows no jitter, and
+demonstrations without it can be imitated.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import mujoco
 import mujoco.rollout
 import numpy as np
+
+from vmail_sim.world import World
 
 
 class Foresight(Protocol):
@@ -46,17 +49,26 @@ class Foresight(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreseeable(Protocol):
+    """A `World` that planners can plan in."""
+
+    def foresight(self) -> Foresight:
+        """What comes of actions from here on."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """How an MPPI expert plans."""
 
-    samples: int = 256
+    samples: int = 128
     horizon: int = 7  # control steps
     noise: float = 0.5  # standard deviation of what is tried beside the plan
     correlation: float = 0.7  # of that noise from one control step to the next
     fine_share: float = 0.3  # of the samples, with 0.3 of the noise: they polish the plan
-    sharpness: float = 5.0  # inverse temperature of the mean, per unit of return
-    threads: int = 1
+    sharpness: float = 10.0  # inverse temperature of the mean, per unit of return
+    threads: int = 1  # of the processor; the actions are the same with any number
 
 
 FINE_NOISE = 0.3
@@ -65,24 +77,30 @@ FINE_NOISE = 0.3
 class Planner:
     """MPPI from the present state on. Seeded: the same episode and seed, the same actions."""
 
-    def __init__(self, plan: Plan = Plan()) -> None:
-        """Planning begins with `begin`."""
-        self.plan = plan
-        self._rollout = mujoco.rollout.Rollout(nthread=plan.threads)
+    def __init__(self, plan: Plan | None = None) -> None:
+        """By default planned as `Plan` says. An episode begins with `begin`."""
+        self.plan = plan or Plan()
+        self._rollout = mujoco.rollout.Rollout(nthread=self.plan.threads)
 
     def close(self) -> None:
         """End the threads."""
         self._rollout.close()
 
-    def begin(self, foresight: Foresight, seed: int) -> None:
-        """Forget the last episode."""
-        plan = self.plan
+    def begin(self, world: World, seed: int) -> None:
+        """Forget the last episode; `world` is at the start of one. The noise is drawn from `seed`.
+
+        Raises:
+            ValueError: the world has no foresight.
+        """
+        if not isinstance(world, Foreseeable):
+            raise ValueError(f"{type(world).__name__} has no `foresight` for a planner")
+        plan, foresight = self.plan, world.foresight()
         self._foresight, self._rng, self._step = foresight, np.random.default_rng(seed), 0
         self._copies = [mujoco.MjData(foresight.model) for _ in range(max(1, plan.threads))]
         self._mean = np.zeros((plan.horizon, foresight.action_size))
 
-    def act(self) -> np.ndarray:
-        """The action (A,) float32 to take now."""
+    def __call__(self, state: np.ndarray) -> np.ndarray:
+        """The action (A,) float32 to take now. The world's full state is read, so `state` is not needed."""
         tried = self._sequences()
         returns = self._returns(tried)
         weights = np.exp(self.plan.sharpness * (returns - returns.max()))
