@@ -36,7 +36,7 @@ def load(name: str, **options: Any) -> World:
 
     Args:
         name: one of `task_names()`.
-        options: keyword arguments of the task (seed, pixels; starts, kick of a claw; look of a suite task;
+        options: keyword arguments of the task (seed, pixels; starts of a hand, kick of a claw; look of a suite task;
             indicators of the car).
 
     Raises:

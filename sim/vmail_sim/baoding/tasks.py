@@ -20,7 +20,7 @@ SUBSTEPS = 40  # of 2.5 ms: 10 Hz
 STARTS = ("fixed", "wide")
 WIDE_JOINT_RAD = 0.05
 WIDE_BALL_M = 0.003
-SETTLING_STEPS = 10  # control steps: PDDM lets the balls go a little above the hand, here they have come to rest
+SETTLING_STEPS = 6  # control steps: PDDM lets the balls go a little above the hand, here they have come to rest
 
 
 class BaodingTurning(base.Task):
