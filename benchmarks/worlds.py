@@ -16,8 +16,7 @@ import numpy as np
 
 import vmail_sim
 
-
-SMALL = 0.1
+SMALL = 0.1  # of the range of actions
 
 
 def steps_per_second(task: str, pixels: int | None, seconds: float) -> float:

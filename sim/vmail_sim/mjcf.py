@@ -1,5 +1,4 @@
-"""What models of hands share: finding a package's files without importing it, thinner meshes, a camera that looks at a
-point, and everything left out that a software renderer takes long to draw."""
+"""What the hands' models share: other packages' files, thinner meshes, fast drawing, a camera that looks at a point."""
 
 from __future__ import annotations
 
