@@ -16,9 +16,14 @@ import numpy as np
 
 import vmail_sim
 
+SMALL = 0.1  # of the range of actions
+
 
 def steps_per_second(task: str, pixels: int | None, seconds: float) -> float:
-    """Rate over whole episodes of random actions, at least `seconds` long, resets included."""
+    """Rate over whole episodes of small random actions, at least `seconds` long, resets included.
+
+    With large ones a ball is dropped after a few steps, and little but resets would be measured.
+    """
     env = vmail_sim.load(task, seed=0, pixels=pixels)
     rng, size = np.random.default_rng(0), env.action_spec().shape
     env.reset()
@@ -27,7 +32,7 @@ def steps_per_second(task: str, pixels: int | None, seconds: float) -> float:
     while time.perf_counter() - began < seconds:
         timestep = env.reset()
         while not timestep.last():
-            timestep = env.step(rng.uniform(-1, 1, size).astype(np.float32))
+            timestep = env.step(rng.uniform(-SMALL, SMALL, size).astype(np.float32))
             steps += 1
     return steps / (time.perf_counter() - began)
 

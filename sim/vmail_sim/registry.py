@@ -11,6 +11,7 @@ from vmail_sim.world import World
 
 # Name of a task to "module:function". Modules load on demand: a claw needs no car.
 TASKS: dict[str, str] = {
+    "baoding": "vmail_sim.baoding.tasks:baoding",
     "car_racing": "vmail_sim.car_racing.tasks:car_racing",
     "cheetah_run": "vmail_sim.dmc.tasks:suite_task",
     "dclaw_screw3": "vmail_sim.dclaw.tasks:screw",
@@ -36,7 +37,7 @@ def load(name: str, **options: Any) -> World:
 
     Args:
         name: one of `task_names()`.
-        options: keyword arguments of the task (seed, pixels; starts, kick of a claw; look of a suite task;
+        options: keyword arguments of the task (seed, pixels; starts of a hand, kick of a claw; look of a suite task;
             indicators of the car).
 
     Raises:

@@ -30,7 +30,7 @@ class VisualTask:
     """A registered task with pictures of one size, rendered at the camera's size and resized once."""
 
     def __init__(self, task: str, image_size: int, camera_size: int | None = None, **options: Any) -> None:
-        """`options` go to the task (starts and kick of a claw, look of a suite task, indicators of the car).
+        """`options` go to the task (starts of a hand, kick of a claw, look of a suite task, indicators of the car).
 
         `camera_size` is by default 64, as a robot's, or more where larger pictures are asked for.
         """

@@ -11,7 +11,7 @@ from vmail_sim.car_racing.picture import Camera
 from vmail_sim.car_racing.simulator import Simulator
 from vmail_sim.car_racing.tasks import EPISODE_STEPS, IDLE_FRAMES, action_of, controls_of
 from vmail_sim.experts import load_expert
-from vmail_sim.experts.demos import LEAST_RETURN, demonstrate, record_demonstrations
+from vmail_sim.experts.demos import LEAST_SCORE, demonstrate, record_demonstrations
 from vmail_sim.experts.driver import TrackDriver, speed_for
 from vmail_sim.visual import VisualTask
 
@@ -167,7 +167,7 @@ def test_the_driver_brakes_for_a_bend_and_steers_into_it() -> None:
 def test_the_driver_earns_what_a_demonstration_must() -> None:
     episode = demonstrate(load_expert("car_racing"), VisualTask("car_racing", 64), seed=100)
     facts = episode.provenance
-    assert facts["score"]["return"] >= LEAST_RETURN["car_racing"]
+    assert facts["score"]["return"] >= LEAST_SCORE["car_racing"]
     assert facts["score"]["tiles"] == 1.0 and facts["ended"] is True
     assert "gymnasium" in facts["simulator"] and len(facts["states"]) == len(episode)
     assert episode.reward.sum() == pytest.approx(facts["score"]["return"], abs=0.1)
@@ -176,12 +176,12 @@ def test_the_driver_earns_what_a_demonstration_must() -> None:
 def test_an_episode_that_falls_short_makes_way_for_the_next_start(tmp_path, monkeypatch) -> None:
     stop = VisualTask.step
     monkeypatch.setattr(VisualTask, "step", lambda self, action: stop(self, action)._replace(last=True))
-    monkeypatch.setitem(LEAST_RETURN, "car_racing", 6.5)
+    monkeypatch.setitem(LEAST_SCORE, "car_racing", 6.5)
     found = record_demonstrations("car_racing", 2, tmp_path, seed=0)
     assert len(found.kept) == 2 and found.left_out
     assert all(score["return"] >= 6.5 for score in found.kept.values())
     assert all(score["return"] < 6.5 for score in found.left_out.values())
     assert len(list(tmp_path.glob("*.npz"))) == 2
-    monkeypatch.setitem(LEAST_RETURN, "car_racing", 500.0)
-    with pytest.raises(RuntimeError, match="3 of 3 starts of car_racing ended below a return of 500"):
+    monkeypatch.setitem(LEAST_SCORE, "car_racing", 500.0)
+    with pytest.raises(RuntimeError, match=r"3 of 3 starts of car_racing ended below 500 \(return\)"):
         record_demonstrations("car_racing", 1, tmp_path / "none")

@@ -36,7 +36,7 @@ def expert(arguments: argparse.Namespace) -> int:
     """Record demonstrations and print their scores."""
     from vmail_core.learners.scores import in_words
     from vmail_sim import TASKS, task_names
-    from vmail_sim.experts.demos import LEAST_RETURN, record_demonstrations
+    from vmail_sim.experts.demos import LEAST_SCORE, record_demonstrations
 
     if arguments.task not in TASKS:
         raise ValueError(f"no task {arguments.task!r}; known tasks: {', '.join(task_names())}")
@@ -52,6 +52,7 @@ def expert(arguments: argparse.Namespace) -> int:
     for index, score in enumerate(found.kept.values()):
         print(f"episode {index:>3}: " + ", ".join(map(in_words, score, score.values())))
     for start, score in found.left_out.items():
-        print(f"left out: seed {start}, return {score['return']:.1f} is below {LEAST_RETURN[arguments.task]:g}")
+        words = ", ".join(map(in_words, score, score.values()))
+        print(f"left out, below {LEAST_SCORE[arguments.task]:g}: seed {start}, {words}")
     print(f"{len(found.kept)} episodes in {arguments.out}")
     return 0

@@ -20,7 +20,7 @@ PARTS = {
     "robot": (("cv2", "dynamixel_sdk", "fastcrc", "mcap", "rosbags", "serial"), "pip install vmail"),
     "policies on the robot": (("onnxruntime",), "pip install 'vmail[cpu]', or 'vmail[gpu]' for a GPU"),
     "simulation": (
-        ("mujoco", "dm_control", "robel", "av", "gymnasium", "Box2D", "pygame"),
+        ("mujoco", "dm_control", "robel", "av", "gymnasium", "gymnasium_robotics", "Box2D", "pygame"),
         "make setup, or see `[sim]` in pyproject.toml",
     ),
     "learning": (("torch", "onnx", "safetensors", "tensorboard", "matplotlib"), "pip install 'vmail[train]'"),

@@ -8,15 +8,12 @@ software rendering keeps up. Visual geoms do not collide, so physics is robel's 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import io
-import struct
 from pathlib import Path
 from typing import Any
 
-import fast_simplification
-import numpy as np
 from lxml import etree
+
+from vmail_sim import mjcf
 
 JOINT_NAMES = ("FFJ10", "FFJ11", "FFJ12", "MFJ20", "MFJ21", "MFJ22", "THJ30", "THJ31", "THJ32")
 VALVE_JOINT = "valve_OBJRx"
@@ -37,12 +34,10 @@ def robel_root() -> Path:
     Raises:
         FileNotFoundError: robel is not installed; the message says how to install its assets.
     """
-    spec = importlib.util.find_spec("robel")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
-            "robel's D'Claw assets are not installed; run: pip install 'pip<24.1' && pip install --no-deps robel==0.1.2"
-        )
-    return Path(spec.submodule_search_locations[0])
+    return mjcf.package_folder(
+        "robel",
+        "robel's D'Claw assets are not installed; run: pip install 'pip<24.1' && pip install --no-deps robel==0.1.2",
+    )
 
 
 @functools.cache
@@ -63,10 +58,10 @@ def claw_xml(prongs: int, marked: bool = False) -> tuple[str, dict[str, bytes]]:
     scene = root / "dclaw" / "assets" / "dclaw3xh_valve3_v0.xml"
     tree = _resolve_includes(scene, {"valve3.xml": f"valve{prongs}.xml", "chain3xh_overlay.xml": None})
     assets = _inline_assets(tree, root)
-    _light_for_software_rendering(tree)
+    mjcf.light_for_software_rendering(tree)
     if not marked:
         _plain_red_valve(tree)
-    _add_camera(tree)
+    mjcf.add_camera(tree, CAMERA, CAMERA_LOOKAT, CAMERA_DISTANCE, CAMERA_AZIMUTH_DEG, CAMERA_ELEVATION_DEG)
     return etree.tostring(tree, encoding="unicode"), assets
 
 
@@ -113,38 +108,9 @@ def _inline_assets(tree: Any, root: Path) -> dict[str, bytes]:
         element.set("file", path.name)
         content = path.read_bytes()
         # Hulls collide: thinning them would change physics.
-        assets[path.name] = _thin_stl(content) if path.suffix == ".stl" and "hull" not in path.name else content
+        visual = path.suffix == ".stl" and "hull" not in path.name
+        assets[path.name] = mjcf.thin_stl(content, FACES_PER_MESH) if visual else content
     return assets
-
-
-def _thin_stl(content: bytes) -> bytes:
-    """Reduce a binary STL to about FACES_PER_MESH faces."""
-    (count,) = struct.unpack_from("<I", content, 80)
-    if count <= FACES_PER_MESH:
-        return content
-    record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-    triangles = np.frombuffer(content, record, count, offset=84)["corners"]
-    points, index = np.unique(triangles.reshape(-1, 3), axis=0, return_inverse=True)
-    points, faces = fast_simplification.simplify(
-        points.astype(np.float32), index.reshape(-1, 3).astype(np.int32), 1.0 - FACES_PER_MESH / count
-    )
-    out = np.zeros(len(faces), record)
-    out["corners"] = points[faces]
-    stream = io.BytesIO()
-    stream.write(b"\0" * 80 + struct.pack("<I", len(faces)))
-    stream.write(out.tobytes())
-    return stream.getvalue()
-
-
-def _light_for_software_rendering(tree: Any) -> None:
-    # Each of these costs a software renderer a multiple of the frame: facts measured at 10 to 250 times.
-    for quality in tree.iter("quality"):
-        quality.set("shadowsize", "0")
-        quality.set("offsamples", "0")
-    for light in tree.iter("light"):
-        light.set("castshadow", "false")
-    for material in tree.iter("material"):
-        material.set("reflectance", "0")
 
 
 def _plain_red_valve(tree: Any) -> None:
@@ -161,15 +127,3 @@ def _plain_red_valve(tree: Any) -> None:
     for site in list(tree.iter("site")):
         if site.get("name") in ("valve_mark", "tmark"):
             site.getparent().remove(site)
-
-
-def _add_camera(tree: Any) -> None:
-    azimuth, elevation = np.deg2rad(CAMERA_AZIMUTH_DEG), np.deg2rad(CAMERA_ELEVATION_DEG)
-    forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    position = np.array(CAMERA_LOOKAT) - CAMERA_DISTANCE * forward
-    right = np.cross(forward, (0.0, 0.0, 1.0))
-    right /= np.linalg.norm(right)
-    up = np.cross(right, forward)
-    camera = etree.SubElement(tree.find("worldbody"), "camera", name=CAMERA)
-    camera.set("pos", " ".join(f"{value:.9g}" for value in position))
-    camera.set("xyaxes", " ".join(f"{value:.9g}" for value in (*right, *up)))

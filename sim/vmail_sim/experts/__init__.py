@@ -1,4 +1,4 @@
-"""Experts on full states: trained by SAC and shipped as small safetensors, or rules."""
+"""Experts on full states: trained by SAC and shipped as small safetensors, rules, or planners."""
 
 from vmail_sim.experts.policy import Expert, ExpertPolicy, expert_path, has_expert, load_expert
 

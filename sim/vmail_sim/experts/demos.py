@@ -11,11 +11,12 @@ import numpy as np
 from vmail_core.episodes.commanders import EXPERT_SOURCE
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import write_episode
+from vmail_sim.experts.mpc import Planner
 from vmail_sim.experts.policy import Expert, load_expert
 from vmail_sim.visual import VisualTask
 
-# The return from which on an episode is a demonstration; the next start takes the place of one that falls short.
-LEAST_RETURN = {"car_racing": 850.0}
+# The task's main score from which on an episode is a demonstration; the next start takes the place of one below it.
+LEAST_SCORE = {"baoding": 8.0, "car_racing": 850.0}
 MOST_STARTS = 3  # tried for each demonstration, before it is the expert that is wrong
 # Whose versions decide what a start leads to, where it is not MuJoCo.
 PHYSICS = {"car_racing": ("gymnasium", "box2d")}
@@ -30,7 +31,10 @@ class Recorded(NamedTuple):
 
 def demonstrate(expert: Expert, env: VisualTask, seed: int) -> Episode:
     """One episode of the expert, its full states kept as `provenance["states"]` for state-cloning controls."""
-    images, actions, rewards = [env.reset(seed)], [np.zeros(env.action_size, np.float32)], [0.0]
+    first = env.reset(seed)
+    if isinstance(expert, Planner):
+        expert.begin(env.env, seed)
+    images, actions, rewards = [first], [np.zeros(env.action_size, np.float32)], [0.0]
     states, joints = [env.state.tolist()], [env.joint_positions]
     last = ended = False
     while not last:
@@ -66,23 +70,23 @@ def record_demonstrations(task: str, episodes: int, out: str | Path, seed: int =
     """Write `episodes` demonstrations of a task's expert to `out`, of starts from `seed` on.
 
     Raises:
-        RuntimeError: too many starts end below `LEAST_RETURN`.
+        RuntimeError: too many starts end below `LEAST_SCORE`.
     """
     env, expert, found = VisualTask(task, image_size), load_expert(task), Recorded({}, {})
-    least = LEAST_RETURN.get(task, float("-inf"))
+    least = LEAST_SCORE.get(task, float("-inf"))
     for start in range(seed, seed + MOST_STARTS * episodes):
         if len(found.kept) == episodes:
             break
         episode = demonstrate(expert, env, start)
         score = episode.provenance["score"]
-        if score["return"] < least:
+        if score[env.main_score] < least:
             found.left_out[start] = score
             continue
         write_episode(out, episode, f"{task}_{start:05d}")
         found.kept[start] = score
     if len(found.kept) < episodes:
         raise RuntimeError(
-            f"{len(found.left_out)} of {MOST_STARTS * episodes} starts of {task} ended below a return of {least:g}, "
-            f"and {len(found.kept)} demonstrations of {episodes} were written"
+            f"{len(found.left_out)} of {MOST_STARTS * episodes} starts of {task} ended below {least:g} "
+            f"({env.main_score}), and {len(found.kept)} demonstrations of {episodes} were written"
         )
     return found

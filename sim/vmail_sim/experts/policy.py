@@ -11,7 +11,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 # Experts that nothing was trained for, by task, as "module:class".
-RULES = {"car_racing": "vmail_sim.experts.driver:TrackDriver"}
+RULES = {
+    "baoding": "vmail_sim.experts.mpc:Planner",
+    "car_racing": "vmail_sim.experts.driver:TrackDriver",
+}
 
 
 class Expert(Protocol):
