@@ -88,7 +88,7 @@ def _opening(tasks: Sequence[str]) -> str:
 
 def _sections(tasks: Sequence[str], out: Path) -> list[str]:
     figures = "".join(_figure(json.loads((out / f"{task}.json").read_text()), out) for task in tasks)
-    return [f'<div class="videos">{figures}</div>']
+    return [f'<div class="gallery">{figures}</div>']
 
 
 def _figure(known: dict[str, Any], out: Path) -> str:
