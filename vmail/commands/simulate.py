@@ -12,6 +12,9 @@ from vmail.commands.learn import MOST_SEED
 def register(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
     listing = commands.add_parser("tasks", help="list the simulated tasks")
+    listing.add_argument("--gallery", type=Path, metavar="DIR", help="write a page that shows them: DIR/index.html")
+    listing.add_argument("--task", nargs="+", metavar="TASK", help="only these [all]")
+    listing.add_argument("--again", action="store_true", help="show anew what DIR shows already")
     listing.set_defaults(run=tasks)
     showing = commands.add_parser("expert", help="record a shipped expert in the bare simulator, straight to episodes")
     showing.add_argument("task", metavar="TASK", help="one of `vmail tasks`")
@@ -23,11 +26,21 @@ def register(commands: Any) -> None:
 
 
 def tasks(arguments: argparse.Namespace) -> int:
-    """Print every task, and whether an expert ships for it."""
+    """Print every task, and whether an expert ships for it; or write their gallery."""
     from vmail_sim import task_names
     from vmail_sim.experts import has_expert
 
-    for name in task_names():
+    chosen = arguments.task or task_names()
+    for name in chosen:
+        _require_task(name)
+    if arguments.gallery is not None:
+        from rich.console import Console
+
+        from vmail.gallery import write_gallery
+
+        print(write_gallery(chosen, arguments.gallery, arguments.again, Console()))
+        return 0
+    for name in chosen:
         print(f"{name:<20}{'expert ships' if has_expert(name) else 'no expert'}")
     return 0
 
@@ -35,11 +48,9 @@ def tasks(arguments: argparse.Namespace) -> int:
 def expert(arguments: argparse.Namespace) -> int:
     """Record demonstrations and print their scores."""
     from vmail_core.learners.scores import in_words
-    from vmail_sim import TASKS, task_names
     from vmail_sim.experts.demos import LEAST_SCORE, record_demonstrations
 
-    if arguments.task not in TASKS:
-        raise ValueError(f"no task {arguments.task!r}; known tasks: {', '.join(task_names())}")
+    _require_task(arguments.task)
     if arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes}: at least one is needed")
     if not 8 <= arguments.image_size <= 4096:
@@ -56,3 +67,10 @@ def expert(arguments: argparse.Namespace) -> int:
         print(f"left out, below {LEAST_SCORE[arguments.task]:g}: seed {start}, {words}")
     print(f"{len(found.kept)} episodes in {arguments.out}")
     return 0
+
+
+def _require_task(name: str) -> None:
+    from vmail_sim import TASKS, task_names
+
+    if name not in TASKS:
+        raise ValueError(f"no task {name!r}; known tasks: {', '.join(task_names())}")

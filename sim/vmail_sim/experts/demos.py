@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +30,13 @@ class Recorded(NamedTuple):
     left_out: dict[int, dict[str, float]]
 
 
-def demonstrate(expert: Expert, env: VisualTask, seed: int) -> Episode:
-    """One episode of the expert, its full states kept as `provenance["states"]` for state-cloning controls."""
+def demonstrate(
+    expert: Expert, env: VisualTask, seed: int, watch: Callable[[VisualTask], None] | None = None
+) -> Episode:
+    """One episode of the expert, its full states kept as `provenance["states"]` for state-cloning controls.
+
+    `watch` is called before every step.
+    """
     first = env.reset(seed)
     if isinstance(expert, Planner):
         expert.begin(env.env, seed)
@@ -38,6 +44,8 @@ def demonstrate(expert: Expert, env: VisualTask, seed: int) -> Episode:
     states, joints = [env.state.tolist()], [env.joint_positions]
     last = ended = False
     while not last:
+        if watch is not None:
+            watch(env)
         action = expert(env.state)
         step = env.step(action)
         images.append(step.image)
