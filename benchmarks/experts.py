@@ -1,0 +1,97 @@
+"""How good the experts are: ten episodes each, beside doing nothing and acting at random.
+
+    python benchmarks/experts.py [--tasks dclaw_valve3_ccw ...] [--episodes 10] [--out results/experts.json]
+
+Starts are those of seeds 300,000 and up, by which no expert was made or tuned; every start counts, also those that
+`vmail expert` would leave out. Episodes that the file holds are not played again, so it may be stopped at any time. An
+episode of Baoding balls is planned for two minutes and more, the others take seconds. Writes the JSON file and a table
+beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from study_file import StudyFile
+
+import vmail_sim
+from vmail.demo.settings import ROOT
+from vmail_core.provenance import git_commit, machine
+from vmail_sim.experts import has_expert, load_expert
+from vmail_sim.experts.demos import demonstrate
+from vmail_sim.visual import VisualTask
+
+FIRST_SEED = 300_000
+EXPERT, ZERO, RANDOM = "expert", "no action", "random actions"
+POLICIES = (EXPERT, ZERO, RANDOM)
+
+
+def play(policy: str, env: VisualTask, seed: int) -> dict[str, float]:
+    """The scores of one episode."""
+    if policy == EXPERT:
+        return dict(demonstrate(load_expert(env.task), env, seed).provenance["score"])
+    random = np.random.default_rng(seed)
+    env.reset(seed)
+    while True:
+        action = np.zeros(env.action_size) if policy == ZERO else random.uniform(-1.0, 1.0, env.action_size)
+        if env.step(action.astype(np.float32)).last:
+            return env.score()
+
+
+def write_table(path: Path, study: dict[str, Any]) -> None:
+    """Markdown beside the study's file: a line for each task and policy."""
+    lines = [
+        "# Experts",
+        "",
+        f"Made by `python benchmarks/experts.py`: starts of seeds {FIRST_SEED:,} and up, mean, standard deviation and "
+        "least of what the task is judged by, and the return.",
+        f"Commits: {', '.join(sorted({run['commit'] for run in study['runs']}))}.",
+        f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",
+        "",
+        "| task | policy | episodes | judged by | mean | deviation | least | return |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for task in sorted({run["task"] for run in study["runs"]}):
+        for policy in POLICIES:
+            runs = [run for run in study["runs"] if (run["task"], run["policy"]) == (task, policy)]
+            if not runs:
+                continue
+            name = runs[0]["judged_by"]
+            values, returns = ([run["scores"][key] for run in runs] for key in (name, "return"))
+            found = f"{np.mean(values):.1f} | {np.std(values):.1f} | {min(values):.1f} | {np.mean(returns):.1f}"
+            lines.append(f"| {task} | {policy} | {len(runs)} | {name} | {found} |")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> int:
+    """Play what is asked for and not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [task for task in vmail_sim.task_names() if has_expert(task)]
+    parser.add_argument("--tasks", nargs="+", choices=known, default=known, metavar="TASK")
+    parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "experts.json")
+    arguments = parser.parse_args()
+    study = StudyFile(arguments.out, {"first_seed": FIRST_SEED}, write_table)
+    study.require({"first_seed": FIRST_SEED})
+    for task in arguments.tasks:
+        env = VisualTask(task, 64)
+        for policy in POLICIES:
+            for seed in range(FIRST_SEED, FIRST_SEED + arguments.episodes):
+                key = {"task": task, "policy": policy, "seed": seed}
+                if study.find(key):
+                    continue
+                scores = play(policy, env, seed)
+                print(f"{task}, {policy}, seed {seed}: {env.main_score} {scores[env.main_score]:.1f}", flush=True)
+                study.add(
+                    {**key, "judged_by": env.main_score, "scores": scores, "commit": git_commit(), "machine": machine()}
+                )
+    print(arguments.out.with_suffix(".md").read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
