@@ -20,6 +20,7 @@ from vmail_hardware.control_table import (
 from vmail_hardware.joint_state import JointState, ServoHealth
 from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
 from vmail_hardware.servo_group import ServoGroup
+from vmail_hardware.torque_on import switch_on
 from vmail_hardware.torque_ramp import ramp
 
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
@@ -30,7 +31,6 @@ _LENGTHS = 12  # of answers: from 126 up to 135, and up to 146
 _FEW = 3  # servos that can be asked in six orders or fewer
 _SOUND_READS = 200  # after which no late answer is on its way any more
 _PLAIN_READS = 100  # that must succeed after any that failed
-_ATTEMPTS = 4
 _CLOSE_PATIENCE_S = 0.5
 _CLOSE_PAUSE_S = 0.02
 
@@ -149,7 +149,7 @@ class DynamixelBus:
             try:
                 if not self._link.is_connected:
                     self._link.connect()
-                holding = self._confirm("torque_enable", 0)
+                holding = self._servos.confirm("torque_enable", 0)
             except BusError:
                 time.sleep(_CLOSE_PAUSE_S)
         self._link.disconnect()
@@ -307,33 +307,26 @@ class DynamixelBus:
     def set_torque(self, on: bool, ramp_s: float = 0.0) -> None:
         """Switch every servo's torque on or off and read back that it is.
 
-        Switching on first sets each goal to the joint's present position, so that nothing jumps, clears a tripped
-        bus watchdog and any motion profile that another program left. The force then comes up over `ramp_s` seconds,
-        unless a servo has torque already, for what it holds would drop.
+        Switching on sets each goal to the joint's present position, so that nothing jumps, and clears a tripped bus
+        watchdog and any motion profile that another program left. The force then comes up over `ramp_s` seconds;
+        servos that have it already keep it, for what they hold would drop. See `torque_on`.
 
         Raises:
-            BusWriteError: some servos did not obey; `servo_ids` names them. After a failed switching on, torque is
-                off wherever the bus still reaches.
+            BusWriteError: some servos did not obey, or their joints stand where no goal may be; `servo_ids` names
+                them. After a failed switching on, torque is off wherever the bus still reaches.
             BusReadError: some servos are silent.
             BusLostError: the port went away.
         """
         if not on:
-            self._require("torque_enable", 0)
+            self._servos.require("torque_enable", 0)
             self._torque_may_be_on = False
             return
         self._torque_may_be_on = True
         try:
             with self._link.unhurried():
-                self._aim_at_present()
-                full, limp = self._servos.pwm_limit.tolist(), not any(self._servos.values("torque_enable").values())
-                self._require("goal_pwm", *([0] * len(full) if ramp_s and limp else full))
-                self._require("torque_enable", 1)
-                self._require("bus_watchdog", self._watchdog)
-                if ramp_s and limp:
-                    ramp(self._servos, 0.0, 1.0, ramp_s)  # its writes feed the watchdog
-                    self._require("goal_pwm", *full)
+                switch_on(self._servos, self._watchdog, ramp_s)
         except (BusReadError, BusWriteError):
-            self._confirm("torque_enable", 0)
+            self._servos.confirm("torque_enable", 0)
             raise
 
     def release(self, seconds: float) -> None:
@@ -345,7 +338,7 @@ class DynamixelBus:
         if seconds > 0.0:
             ramp(self._servos, 1.0, 0.0, seconds)
         self.set_torque(False)
-        self._require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
+        self._servos.require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
 
     def shut_down_servos(self) -> list[ServoHealth]:
         """Health of those that report a hardware error.
@@ -362,45 +355,3 @@ class DynamixelBus:
             BusWriteError: it did not acknowledge.
         """
         self._link.reboot(servo_id)
-
-    def _aim_at_present(self) -> None:
-        """Goal = present position, as far as the servos accept it as a goal."""
-        self._require("bus_watchdog", 0)  # a tripped watchdog refuses goals
-        self._require("profile_acceleration", 0)
-        self._require("profile_velocity", 0)
-        present = self._present_ticks()
-        self._require("goal_position", *np.clip(present, *self._servos.goal_range).tolist())
-
-    def _present_ticks(self) -> list[int]:
-        """Every servo's present position, asked for again if an answer got lost."""
-        missing = list(self._ids)
-        for _ in range(_ATTEMPTS):
-            ticks = self._servos.values("present_position")
-            missing = [servo_id for servo_id in self._ids if servo_id not in ticks]
-            if not missing:
-                return [ticks[servo_id] for servo_id in self._ids]
-        raise self._servos.silent(missing)
-
-    def _require(self, register: str, *values: int) -> None:
-        """Write one value for all servos or one for each, and make sure that they took it."""
-        refusing = self._confirm(register, *values)
-        if refusing:
-            names = self._servos.names(refusing)
-            raise BusWriteError(
-                f"{self.port}: {register} of {names} could not be set to {values}. If its LED blinks, a servo has shut "
-                "down: free it, let it cool, then switch its power off and on. Otherwise check its cable",
-                refusing,
-            )
-
-    def _confirm(self, register: str, *values: int) -> list[int]:
-        """Write and read back, with retries; the ids that did not take it."""
-        wanted = values * len(self._ids) if len(values) == 1 else values
-        refusing = list(self._ids)
-        with self._link.unhurried():
-            for _ in range(_ATTEMPTS):
-                self._servos.write(register, wanted)
-                found = self._servos.values(register)
-                refusing = [i for i, value in zip(self._ids, wanted, strict=True) if found.get(i) != value]
-                if not refusing:
-                    break
-        return refusing

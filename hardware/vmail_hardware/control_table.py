@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-RAD_PER_TICK = 2.0 * math.pi / 4096.0
+TICKS_PER_TURN = 4096
+RAD_PER_TICK = 2.0 * math.pi / TICKS_PER_TURN
 RAD_S_PER_UNIT = 0.229 * 2.0 * math.pi / 60.0  # one velocity unit is 0.229 rev/min
 VOLT_PER_UNIT = 0.1
 WATCHDOG_UNIT_S = 0.020

@@ -11,8 +11,10 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware import bus_checks
 from vmail_hardware.bus_checks import ServoSettings
 from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
-from vmail_hardware.control_table import ServoModel, servo_model
+from vmail_hardware.control_table import RAD_PER_TICK, ServoModel, servo_model
 from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+
+_ATTEMPTS = 4
 
 
 class ServoGroup:
@@ -66,6 +68,57 @@ class ServoGroup:
         entry = self.model[register]
         data = [entry.encode(value) for value in values]
         self.link.sync_write(entry.address, dict(zip(self._ids, data, strict=True)))
+
+    def known(self, register: str) -> np.ndarray:
+        """The register's value of every servo, (N,), asked for again if an answer got lost.
+
+        Raises:
+            BusReadError: some servos are silent.
+        """
+        missing = list(self._ids)
+        for _ in range(_ATTEMPTS):
+            values = self.values(register)
+            missing = [servo_id for servo_id in self._ids if servo_id not in values]
+            if not missing:
+                return np.array([values[servo_id] for servo_id in self._ids])
+        raise self.silent(missing)
+
+    def require(self, register: str, *values: int) -> None:
+        """Write one value for all servos or one for each, and make sure that they took it.
+
+        Raises:
+            BusWriteError: some did not.
+        """
+        refusing = self.confirm(register, *values)
+        if refusing:
+            raise BusWriteError(
+                f"{self.link.port_name}: {register} of {self.names(refusing)} could not be set to {values}. If its LED "
+                "blinks, a servo has shut down: free it, let it cool, then switch its power off and on. Otherwise "
+                "check its cable",
+                refusing,
+            )
+
+    def confirm(self, register: str, *values: int) -> list[int]:
+        """Write and read back, with retries; the ids that did not take it."""
+        wanted = values * len(self._ids) if len(values) == 1 else values
+        refusing = list(self._ids)
+        with self.link.unhurried():
+            for _ in range(_ATTEMPTS):
+                self.write(register, wanted)
+                found = self.values(register)
+                refusing = [i for i, value in zip(self._ids, wanted, strict=True) if found.get(i) != value]
+                if not refusing:
+                    break
+        return refusing
+
+    def angles(self, ticks: np.ndarray) -> np.ndarray:
+        """Joint angles (N,) rad of servo positions (N,)."""
+        return (ticks * RAD_PER_TICK - self._spec.zero_rad) * self._spec.direction
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All of them, in the spec's order."""
+        return self._ids
 
     def names(self, servo_ids: Iterable[int]) -> str:
         """Ids and joints for messages, like: servo 20 (MFJ20), servo 21 (MFJ21)."""
