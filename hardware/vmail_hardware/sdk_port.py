@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import time
 
 import serial
@@ -78,8 +79,21 @@ class QuickPort(PortHandler):
         return began
 
     def writePort(self, packet: bytes | list[int]) -> int:
-        """Send a packet; returns how many of its bytes were taken, which is all of them on any port that works."""
-        return os.write(self.ser.fileno(), bytes(packet))
+        """Send a packet; returns how many bytes that is.
+
+        Raises:
+            OSError: the adapter takes no more bytes. What waits for it is dropped: goals that come later are wrong, and
+                closing the port would wait for them.
+        """
+        descriptor = self.ser.fileno()
+        try:
+            taken = os.write(descriptor, bytes(packet))
+        except BlockingIOError:
+            taken = 0
+        if taken < len(packet):
+            termios.tcflush(descriptor, termios.TCOFLUSH)
+            raise OSError(f"it takes no more bytes: {taken} of {len(packet)} of the last packet")
+        return taken
 
     def _take_in(self) -> bool:
         """Add all that came. Sleeps in the kernel for it, up to a millisecond, instead of asking again and again."""

@@ -1,0 +1,57 @@
+"""The port itself: who may open it, and what becomes of it when nobody takes the bytes."""
+
+from __future__ import annotations
+
+import os
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus_errors import BusLostError
+from vmail_hardware.sdk_link import SdkLink
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[int, str]]:
+    """A pseudo-terminal: the end at which nobody reads, and the other one's device file."""
+    host, device = os.openpty()
+    tty.setraw(device)
+    yield host, os.ttyname(device)
+    os.close(host)
+    os.close(device)
+
+
+@pytest.mark.parametrize("first", ["read", "fast_read", "write", "ping", "health", "acknowledged"])
+def test_an_adapter_that_takes_no_more_bytes_is_a_lost_port(
+    line: tuple[int, str], spec: RobotSpec, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, name = line
+    flushed, flush = [], termios.tcflush
+    monkeypatch.setattr(termios, "tcflush", lambda port, queue: flushed.append(queue) or flush(port, queue))
+    link, ids = SdkLink(name, 1_000_000, 0.0), spec.servo_ids
+    calls: dict[str, Callable[[], object]] = {
+        "read": lambda: link.sync_read(ids, 126, 10),
+        "fast_read": lambda: link.fast_sync_read(ids, 126, 10),
+        "write": lambda: link.sync_write(116, dict.fromkeys(ids, b"\x00\x08\x00\x00")),
+        "ping": lambda: link.ping(ids[0]),
+        "health": lambda: link.read(ids[0], 64, 83),
+        "acknowledged": lambda: link.write(ids[0], 64, b"\x00"),
+    }
+    link.connect()
+    assert link._port is not None
+    while os.write(link._port.ser.fileno(), bytes(200)) == 200:  # what others have sent before
+        pass
+    began = time.monotonic()
+    with pytest.raises(BusLostError, match=f"{name} went away .it takes no more bytes.* check the USB cable"):
+        calls[first]()
+    assert not link.is_connected
+    assert time.monotonic() - began < 1.0
+    assert flushed[-1] == termios.TCOFLUSH, "what waits in the line must not be delivered later"
+    link.connect()
+    os.read(host, 10_000)
+    link.sync_write(116, {10: b"\x00\x08\x00\x00"})  # it takes bytes again
+    link.disconnect()
