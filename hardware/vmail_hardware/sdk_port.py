@@ -21,6 +21,7 @@ from vmail_hardware.checksum import crc16
 from vmail_hardware.framing import HEADER, STATUS, STUFFED_HEADER, take_packet
 
 _READ_WAIT_S = 0.001
+_BITS_PER_BYTE = 10  # with start and stop
 _READ_BYTES = 4096  # more than any answer
 _ID_AT, _LENGTH_AT = 4, 5
 _CHECKSUM_BYTES = 2
@@ -47,9 +48,18 @@ class QuickPort(PortHandler):
         self._received = bytearray()
 
     def setupPort(self, cflag_baud: int) -> bool:
-        """Open the port, for this program alone. Raises serial.SerialException."""
-        super().setupPort(cflag_baud)
-        self.ser.exclusive = True
+        """Open the port, for this program alone.
+
+        It is locked before anything is changed, as it is not by the SDK: another program that has it must not get
+        another baud rate, nor lose what has just come.
+
+        Raises:
+            serial.SerialException: it cannot be opened, or another program has it.
+        """
+        self.ser = serial.Serial(self.port_name, self.baudrate, timeout=0, exclusive=True)
+        self.ser.reset_input_buffer()
+        self.is_open = True
+        self.tx_time_per_byte = 1000.0 * _BITS_PER_BYTE / self.baudrate
         return True
 
     def clearPort(self) -> None:

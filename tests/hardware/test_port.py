@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import termios
 import time
@@ -11,7 +12,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from vmail_core.robot import RobotSpec
-from vmail_hardware.bus_errors import BusLostError
+from vmail_hardware.bus import DynamixelBus
+from vmail_hardware.bus_errors import BusLostError, BusOpenError
+from vmail_hardware.emulator import EmulatedBus
+from vmail_hardware.emulator.chain import PING
+from vmail_hardware.emulator.packets import packet, status_packet
 from vmail_hardware.sdk_link import SdkLink
 
 
@@ -55,3 +60,23 @@ def test_an_adapter_that_takes_no_more_bytes_is_a_lost_port(
     os.read(host, 10_000)
     link.sync_write(116, {10: b"\x00\x08\x00\x00"})  # it takes bytes again
     link.disconnect()
+
+
+@pytest.mark.parametrize("baud", [57_600, 1_000_000, 3_000_000])
+def test_a_second_program_changes_nothing_for_the_first_whatever_its_baud_rate(
+    emulated: EmulatedBus, bus: DynamixelBus, spec: RobotSpec, baud: int
+) -> None:
+    assert bus._link._port is not None
+    first = bus._link._port.ser
+    before = termios.tcgetattr(first.fileno())
+    answer = len(status_packet(10, 0, bytes(3)))
+    first.write(packet(10, PING, b""))
+    while first.in_waiting < answer:
+        time.sleep(0.001)
+    second = DynamixelBus(str(emulated.path), dataclasses.replace(spec, servo_baud=baud))
+    with pytest.raises(BusOpenError, match=f"cannot open {emulated.path} .*if another program has it"):
+        second.open()
+    assert termios.tcgetattr(first.fileno()) == before
+    assert first.in_waiting == answer, "an answer that has come is still there"
+    for _ in range(3):
+        assert bus.read().position.shape == (9,)
