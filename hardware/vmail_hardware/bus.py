@@ -59,7 +59,8 @@ class DynamixelBus:
             reply_timeout_ms: how long past the bytes' own time an answer is waited for. A silent servo costs this
                 and 2 ms, so a 100 Hz loop keeps its time.
             watchdog_s: servos stop moving by themselves when the bus was silent for so long, 0 for never. Reading
-                counts as traffic: this guards against a lost computer or cable, not against a silent policy.
+                counts as traffic: this guards against a lost computer or cable, not against a silent policy. Limp
+                servos are tested for it before they get any force.
             fast_reads: read all joints with one answer, where all servos know that (Fast Sync Read).
 
         Raises:
@@ -338,6 +339,7 @@ class DynamixelBus:
         if seconds > 0.0:
             ramp(self._servos, 1.0, 0.0, seconds)
         self.set_torque(False)
+        self._servos.require("bus_watchdog", 0)  # one that has tripped refuses goals, those of force, too
         self._servos.require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
 
     def shut_down_servos(self) -> list[ServoHealth]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from vmail_hardware.bus_errors import BusWriteError
-from vmail_hardware.control_table import TICKS_PER_TURN
+from vmail_hardware.control_table import TICKS_PER_TURN, WATCHDOG_TRIPPED
 from vmail_hardware.servo_group import ServoGroup
 from vmail_hardware.torque_ramp import ramp
 
 _ATTEMPTS = 4
 _MOST_OUTSIDE_TICKS = 13  # 0.02 rad: a joint that rests at its stop may be so far past the servo's own limit
+_SHORT_WATCHDOG = 2  # units of 20 ms
+_SILENCE_S = 0.08  # in which that has run out
 _MOST_AWAY_TICKS = 20  # 0.03 rad: a joint that sinks may be so far from where it was a moment ago
 
 
@@ -18,15 +22,17 @@ def switch_on(servos: ServoGroup, watchdog: int, ramp_s: float) -> None:
     """Switch the torque of every servo on, over so many seconds where it is not on in full already.
 
     Torque first comes on without force (Goal PWM 0), for a servo then forgets the turns that it has counted while it
-    was limp, and shows another position than before: a goal of before would be a whole turn away.
+    was limp, and shows another position than before: a goal of before would be a whole turn away. Without force, too,
+    servos that were limp must show that their bus watchdog stops them, where one is wanted: that takes 0.1 s.
 
     Args:
         servos: all of them.
-        watchdog: what their bus watchdogs are set to.
+        watchdog: what their bus watchdogs are set to, 0 for none.
         ramp_s: seconds.
 
     Raises:
-        BusWriteError: a servo did not obey, or its joint stands where its goal may not be, or does not stay at it.
+        BusWriteError: a servo did not obey, its bus watchdog does not work, or its joint stands where its goal may not
+            be, or does not stay at it.
         BusReadError: a servo is silent.
     """
     held = _held(servos)
@@ -37,11 +43,37 @@ def switch_on(servos: ServoGroup, watchdog: int, ramp_s: float) -> None:
     goals = _aim(servos, free)
     servos.require("goal_pwm", *np.rint(held * servos.pwm_limit).astype(int).tolist())
     servos.require("torque_enable", 1)
+    if watchdog and not held.all():
+        _require_watchdogs(servos, held == 0.0)
     _aim_until_there(servos, free, goals)
     servos.require("bus_watchdog", watchdog)
     if ramp_s and free.any():
         ramp(servos, held, 1.0, ramp_s)  # its writes feed the watchdog
     servos.require("goal_pwm", *servos.pwm_limit.tolist())
+
+
+def _require_watchdogs(servos: ServoGroup, limp: np.ndarray) -> None:
+    """Let the bus be silent until the watchdogs of limp servos (N,) have tripped, then clear them.
+
+    Raises:
+        BusWriteError: some have not, several times: packets get lost.
+    """
+    testing = [servo_id for servo_id, one in zip(servos.ids, limp, strict=True) if one]
+    for _ in range(_ATTEMPTS):
+        servos.write("bus_watchdog", np.where(limp, _SHORT_WATCHDOG, 0).tolist())
+        time.sleep(_SILENCE_S)
+        found = servos.values("bus_watchdog")
+        awake = [servo_id for servo_id in testing if found.get(servo_id) != WATCHDOG_TRIPPED]
+        if not awake:
+            break
+    servos.require("bus_watchdog", 0)
+    if awake:
+        raise BusWriteError(
+            f"{servos.link.port_name}: torque stays off: the bus watchdog of {servos.names(awake)} did not stop them "
+            "when the bus was silent, so nothing would if computer or cable failed. Update their firmware with "
+            "DYNAMIXEL Wizard 2.0, or replace them",
+            awake,
+        )
 
 
 def _held(servos: ServoGroup) -> np.ndarray:

@@ -15,8 +15,9 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusWriteError
 from vmail_hardware.control_table import RAD_PER_TICK
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant, WireCheck
+from vmail_hardware.emulator.servo import EmulatedServo
 
-from .test_bus import torque
+from .test_bus import torque, wait_until
 
 
 @pytest.fixture
@@ -138,3 +139,83 @@ def test_a_servo_without_torque_gets_its_force_gradually_beside_those_that_hold(
     assert min(share[others].min() for share in shares) == 1.0, "what is held already must not drop"
     assert np.diff([share[5] for share in shares]).max() < 0.15 and shares[-1][5] == 1.0
     np.testing.assert_allclose(bus.read().position[5], 0.3, atol=RAD_PER_TICK)
+
+
+def watched(emulated: EmulatedBus, spec: RobotSpec) -> DynamixelBus:
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0, watchdog_s=0.5)
+    bus.open()
+    return bus
+
+
+def test_limp_servos_show_that_their_watchdog_works_before_they_get_force(
+    emulated: EmulatedBus, spec: RobotSpec, check: WireCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = watched(emulated, spec)
+    pose, tripped = push(emulated, spec, 0.1), []
+    trip = EmulatedServo.trip_watchdog_after
+
+    def note(servo: EmulatedServo, silence_s: float) -> bool:
+        trips = trip(servo, silence_s)
+        if trips:
+            tripped.append((servo.servo_id, servo.strength))
+        return trips
+
+    monkeypatch.setattr(EmulatedServo, "trip_watchdog_after", note)
+    bus.set_torque(True, ramp_s=0.1)
+    assert sorted(tripped) == [(servo_id, 0.0) for servo_id in spec.servo_ids]
+    assert torque(emulated, spec) == [1] * 9
+    assert {emulated.servo(servo_id).get("bus_watchdog") for servo_id in spec.servo_ids} == {25}
+    np.testing.assert_allclose(bus.read().position, pose, atol=RAD_PER_TICK)
+    tripped.clear()
+    bus.reboot(22)
+    bus.set_torque(True, ramp_s=0.1)
+    assert tripped == [(22, 0.0)], "those that hold something are not tested"
+    bus.release(0.0)
+    assert check.count == 0, check.violations
+
+
+def test_a_servo_whose_watchdog_does_not_trip_gets_no_torque(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = watched(emulated, spec)
+    emulated.faults.sleeping_watchdog_ids = {12, 30}
+    strengths: list[float] = []
+    set_goals = emulated.plant.set_goals
+    emulated.plant.set_goals = lambda goals, strength: strengths.append(strength.max()) or set_goals(goals, strength)  # type: ignore[method-assign, func-returns-value]
+    message = (
+        r"torque stays off: the bus watchdog of servo 12 \(FFJ12\), servo 30 \(THJ30\) did not.*Update their firmware"
+    )
+    with pytest.raises(BusWriteError, match=message) as caught:
+        bus.set_torque(True)
+    assert caught.value.servo_ids == (12, 30)
+    assert torque(emulated, spec) == [0] * 9 and max(strengths, default=0.0) == 0.0
+    emulated.faults.sleeping_watchdog_ids = set()
+    bus.set_torque(True)
+    assert torque(emulated, spec) == [1] * 9
+    bus.close()
+
+
+def test_a_lost_packet_does_not_look_like_a_watchdog_that_sleeps(
+    emulated: EmulatedBus, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = watched(emulated, spec)
+    write, lost = bus._servos.write, []
+
+    def lossy(register: str, values: list[int]) -> None:
+        if register == "bus_watchdog" and any(values) and not lost:
+            lost.append(values)
+        else:
+            write(register, values)
+
+    monkeypatch.setattr(bus._servos, "write", lossy)
+    bus.set_torque(True)
+    assert lost == [[2] * 9] and torque(emulated, spec) == [1] * 9
+    bus.close()
+
+
+def test_joints_whose_watchdog_has_tripped_can_be_let_go(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = watched(emulated, spec)
+    bus.set_torque(True)
+    wait_until(lambda: emulated.servo(10).get("bus_watchdog") == -1)
+    bus.release(0.0)
+    assert torque(emulated, spec) == [0] * 9
+    assert emulated.servo(10).get("bus_watchdog") == 0 and emulated.servo(10).get("goal_pwm") == 885
+    bus.close()

@@ -101,7 +101,8 @@ class ServoChain:
             if self._check is not None:
                 self._refresh()
             silence = self.silent_seconds()
-            tripped = [servo for servo in self.servos if servo.trip_watchdog_after(silence)]
+            working = [servo for servo in self.servos if servo.servo_id not in self.faults.sleeping_watchdog_ids]
+            tripped = [servo for servo in working if servo.trip_watchdog_after(silence)]
             if tripped:
                 self._link.stop_at_present(tripped)
 

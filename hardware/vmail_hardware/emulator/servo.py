@@ -8,6 +8,7 @@ from vmail_hardware.control_table import (
     POSITION_MODES,
     RETURN_DELAY_UNIT_S,
     TICKS_PER_TURN,
+    WATCHDOG_TRIPPED,
     WATCHDOG_UNIT_S,
     Register,
     ServoModel,
@@ -24,7 +25,6 @@ LIMIT_ERROR = 0x06
 ACCESS_ERROR = 0x07
 ALERT = 0x80
 
-WATCHDOG_TRIPPED = -1
 _STRENGTH = ("torque_enable", "operating_mode", "goal_pwm", "pwm_limit")  # the registers that decide it
 _GOALS = ("goal_pwm", "goal_current", "goal_velocity", "goal_position")
 
