@@ -89,8 +89,9 @@ class DynamixelBus:
         """Open the port and check everything that must be right. Torque is left as it is.
 
         Args:
-            configure: write return delay, operating and drive mode and shutdown of servos that have them wrong.
-                Their torque is switched off for that.
+            configure: write return delay, operating and drive mode, shutdown and homing offset of servos that have them
+                wrong. Their torque is switched off for that. After a homing offset the bus stays closed once, for the
+                joints' zeros are others then.
 
         Raises:
             BusOpenError: what is wrong, on which device or servo, and the next step.

@@ -153,6 +153,7 @@ class ServoGroup:
         settings = self._settings()
         if configure:
             self._configure(settings)
+            bus_checks.check_zeros_stayed(port, self._spec, settings)
             settings = self._settings()
         if shut_down_too:
             settings = [dataclasses.replace(servo, hardware_error_status=0) for servo in settings]
