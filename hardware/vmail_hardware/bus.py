@@ -17,8 +17,9 @@ from vmail_hardware.control_table import (
     WATCHDOG_UNIT_S,
     hardware_error_names,
 )
+from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.joint_state import JointState, ServoHealth
-from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+from vmail_hardware.sdk_link import SdkLink
 from vmail_hardware.servo_group import ServoGroup
 from vmail_hardware.torque_on import switch_on
 from vmail_hardware.torque_ramp import ramp

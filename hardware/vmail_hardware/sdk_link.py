@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS
 
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
+from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.sdk_port import QuickHandler, QuickPort
 
-ALERT_BIT = 0x80
 _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
 _PATIENCE = 4
@@ -78,8 +78,8 @@ class SdkLink:
     def ping(self, servo_id: int) -> int | None:
         """Model number of a servo, None if it does not answer."""
         with self._transaction() as port:
-            model, result, _ = self._handler.ping(port, servo_id)
-        return int(model) if result == COMM_SUCCESS else None
+            model, result, error = self._handler.ping(port, servo_id)
+        return int(model) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
     def sync_read(self, servo_ids: Sequence[int], address: int, length: int) -> dict[int, tuple[int, bytes]]:
         """Read the same registers of several servos at once.
@@ -160,8 +160,8 @@ class SdkLink:
     def read(self, servo_id: int, address: int, length: int) -> bytes | None:
         """Registers of one servo, None if it does not answer."""
         with self._transaction() as port:
-            data, result, _ = self._handler.readTxRx(port, servo_id, address, length)
-        return bytes(data) if result == COMM_SUCCESS and len(data) == length else None
+            data, result, error = self._handler.readTxRx(port, servo_id, address, length)
+        return bytes(data) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
     def write(self, servo_id: int, address: int, data: bytes) -> None:
         """Write registers of one servo and wait for its acknowledgement.

@@ -12,7 +12,8 @@ from vmail_hardware import bus_checks
 from vmail_hardware.bus_checks import ServoSettings
 from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
 from vmail_hardware.control_table import RAD_PER_TICK, ServoModel, servo_model
-from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+from vmail_hardware.framing import ALERT_BIT
+from vmail_hardware.sdk_link import SdkLink
 
 _ATTEMPTS = 4
 
