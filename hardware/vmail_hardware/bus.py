@@ -57,8 +57,9 @@ class DynamixelBus:
         Args:
             port: device file, e.g. /dev/dynamixel-FT4THVLW, or the emulated bus's path.
             spec: the robot.
-            reply_timeout_ms: how long past the bytes' own time an answer is waited for. A silent servo costs this
-                and 2 ms, so a 100 Hz loop keeps its time.
+            reply_timeout_ms: how long past the bytes' own time an answer is waited for. With nine servos at 1 Mbaud and
+                4 ms, a read takes up to 6 ms when one is silent, and up to 9 ms (10 with supply) in the first, where a
+                fast read fails before a plain one: a 100 Hz loop keeps its time.
             watchdog_s: servos stop moving by themselves when the bus was silent for so long, 0 for never. Reading
                 counts as traffic: this guards against a lost computer or cable, not against a silent policy. Limp
                 servos are tested for it before they get any force.
@@ -200,7 +201,8 @@ class DynamixelBus:
 
         Args:
             supply: also temperatures and voltages, with 11 more bytes a servo (a millisecond for nine at 1 Mbaud). Not
-                of three servos or fewer after answers got lost: there, lengths tell late answers from new ones.
+                where a fast read has just failed, nor of three servos or fewer after answers got lost: there, lengths
+                tell late answers from new ones.
 
         Raises:
             BusReadError: some servos gave no intact answer; `silent_ids` names them. Nothing is made up for them.
@@ -209,6 +211,7 @@ class DynamixelBus:
         asked = time.time()
         wide = supply and (self._extra == 0 or len(self._ids) > _FEW)
         answers = self._present(_WIDE if wide else _PRESENT.size + self._extra)
+        wide = wide and len(answers[self._ids[0]][1]) == _WIDE
         raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
         current_ma, velocity, angle = raw.T * self._units
         return JointState(
@@ -226,16 +229,18 @@ class DynamixelBus:
         return {"voltage_v": voltage * VOLT_PER_UNIT, "temperature_c": temperature}
 
     def _present(self, length: int) -> dict[int, tuple[int, bytes]]:
-        """(error byte, so many bytes from present current on) of every servo, by id."""
-        if self._fast and not self._plain_reads:
+        """(error byte, so many bytes from present current on) of every servo, by id; fewer after a failed fast read."""
+        fast = self._fast and not self._plain_reads
+        if fast:
             answers = self._servos.read_fast("present_current", length)
             if answers is not None:
                 self._note_sound()
                 return answers
             # Nobody's answer is known then. A plain read tells who is silent, or that only a packet was lost.
             self._note_lost()
+            length = _PRESENT.size + self._extra
         try:
-            answers = self._servos.read("present_current", length)
+            answers = self._servos.read("present_current", length, after_fast=fast)
         except BusReadError:
             self._note_lost()
             raise

@@ -60,6 +60,7 @@ class QuickPort(PortHandler):
         self.baudrate = baud
         self.reply_timeout_ms = reply_timeout_ms
         self._received = bytearray()
+        self._wait_s = _READ_WAIT_S
 
     def setupPort(self, cflag_baud: int) -> bool:
         """Open the port, for this program alone.
@@ -122,13 +123,23 @@ class QuickPort(PortHandler):
     def _take_in(self) -> bool:
         """Add all that came. Sleeps in the kernel for it, up to a millisecond, instead of asking again and again."""
         descriptor = self.ser.fileno()
-        if not select.select([descriptor], [], [], _READ_WAIT_S)[0]:
+        if not select.select([descriptor], [], [], self._wait_s)[0]:
             return False
         data = os.read(descriptor, _READ_BYTES)
         if not data:
             raise serial.SerialException("it hung up")
         self._received += data
         return True
+
+    def setPacketTimeoutMillis(self, msec: float) -> None:
+        """Start waiting for so long."""
+        self.packet_start_time, self.packet_timeout, self._wait_s = self.getCurrentTime(), msec, _READ_WAIT_S
+
+    def isPacketTimeout(self) -> bool:
+        """Whether the wait is over. If not, what is left of it bounds the next look at the port."""
+        left_ms = self.packet_start_time + self.packet_timeout - self.getCurrentTime()
+        self._wait_s = min(_READ_WAIT_S, max(0.0, 0.001 * left_ms))
+        return left_ms < 0.0
 
     def setPacketTimeout(self, packet_length: int) -> None:
         """Start waiting for `packet_length` bytes."""

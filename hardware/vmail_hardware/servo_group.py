@@ -41,13 +41,15 @@ class ServoGroup:
         self._spec = spec
         self._ids = spec.servo_ids
 
-    def read(self, register: str, length: int) -> dict[int, tuple[int, bytes]]:
+    def read(self, register: str, length: int, after_fast: bool = False) -> dict[int, tuple[int, bytes]]:
         """(error byte, `length` bytes from that register on) of every servo, by id.
+
+        After a fast read that failed, answers are waited for less long.
 
         Raises:
             BusReadError: some servos gave no intact answer.
         """
-        answers = self.link.sync_read(self._ids, self.model[register].address, length)
+        answers = self.link.sync_read(self._ids, self.model[register].address, length, after_fast)
         missing = [i for i in self._ids if i not in answers or answers[i][0] & ~ALERT_BIT]
         if missing:
             raise self.silent(missing)
