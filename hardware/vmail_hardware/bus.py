@@ -334,7 +334,9 @@ class DynamixelBus:
             with self._link.unhurried():
                 switch_on(self._servos, self._watchdog, ramp_s)
         except (BusReadError, BusWriteError):
-            self._servos.confirm("torque_enable", 0)
+            if not self._servos.confirm("torque_enable", 0):
+                self._servos.confirm("bus_watchdog", 0)
+                self._servos.confirm("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
             raise
 
     def release(self, seconds: float) -> None:

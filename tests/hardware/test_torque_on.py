@@ -187,6 +187,8 @@ def test_a_servo_whose_watchdog_does_not_trip_gets_no_torque(emulated: EmulatedB
         bus.set_torque(True)
     assert caught.value.servo_ids == (12, 30)
     assert torque(emulated, spec) == [0] * 9 and max(strengths, default=0.0) == 0.0
+    assert {emulated.servo(servo_id).get("goal_pwm") for servo_id in spec.servo_ids} == {885}, "as others expect it"
+    assert {emulated.servo(servo_id).get("bus_watchdog") for servo_id in spec.servo_ids} == {0}
     emulated.faults.sleeping_watchdog_ids = set()
     bus.set_torque(True)
     assert torque(emulated, spec) == [1] * 9
