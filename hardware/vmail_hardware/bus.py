@@ -17,9 +17,11 @@ from vmail_hardware.control_table import (
     WATCHDOG_UNIT_S,
     hardware_error_names,
 )
+from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.joint_state import JointState, ServoHealth
-from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+from vmail_hardware.sdk_link import SdkLink
 from vmail_hardware.servo_group import ServoGroup
+from vmail_hardware.torque_on import switch_on
 from vmail_hardware.torque_ramp import ramp
 
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
@@ -30,7 +32,6 @@ _LENGTHS = 12  # of answers: from 126 up to 135, and up to 146
 _FEW = 3  # servos that can be asked in six orders or fewer
 _SOUND_READS = 200  # after which no late answer is on its way any more
 _PLAIN_READS = 100  # that must succeed after any that failed
-_ATTEMPTS = 4
 _CLOSE_PATIENCE_S = 0.5
 _CLOSE_PAUSE_S = 0.02
 
@@ -56,10 +57,12 @@ class DynamixelBus:
         Args:
             port: device file, e.g. /dev/dynamixel-FT4THVLW, or the emulated bus's path.
             spec: the robot.
-            reply_timeout_ms: how long past the bytes' own time an answer is waited for. A silent servo costs this
-                and 2 ms, so a 100 Hz loop keeps its time.
+            reply_timeout_ms: how long past the bytes' own time an answer is waited for. With nine servos at 1 Mbaud and
+                4 ms, a read takes up to 6 ms when one is silent, and up to 9 ms (10 with supply) in the first, where a
+                fast read fails before a plain one: a 100 Hz loop keeps its time.
             watchdog_s: servos stop moving by themselves when the bus was silent for so long, 0 for never. Reading
-                counts as traffic: this guards against a lost computer or cable, not against a silent policy.
+                counts as traffic: this guards against a lost computer or cable, not against a silent policy. Limp
+                servos are tested for it before they get any force.
             fast_reads: read all joints with one answer, where all servos know that (Fast Sync Read).
 
         Raises:
@@ -88,8 +91,9 @@ class DynamixelBus:
         """Open the port and check everything that must be right. Torque is left as it is.
 
         Args:
-            configure: write return delay, operating and drive mode and shutdown of servos that have them wrong.
-                Their torque is switched off for that.
+            configure: write return delay, operating and drive mode, shutdown and homing offset of servos that have them
+                wrong. Their torque is switched off for that. After a homing offset the bus stays closed once, for the
+                joints' zeros are others then.
 
         Raises:
             BusOpenError: what is wrong, on which device or servo, and the next step.
@@ -149,7 +153,7 @@ class DynamixelBus:
             try:
                 if not self._link.is_connected:
                     self._link.connect()
-                holding = self._confirm("torque_enable", 0)
+                holding = self._servos.confirm("torque_enable", 0)
             except BusError:
                 time.sleep(_CLOSE_PAUSE_S)
         self._link.disconnect()
@@ -197,7 +201,8 @@ class DynamixelBus:
 
         Args:
             supply: also temperatures and voltages, with 11 more bytes a servo (a millisecond for nine at 1 Mbaud). Not
-                of three servos or fewer after answers got lost: there, lengths tell late answers from new ones.
+                where a fast read has just failed, nor of three servos or fewer after answers got lost: there, lengths
+                tell late answers from new ones.
 
         Raises:
             BusReadError: some servos gave no intact answer; `silent_ids` names them. Nothing is made up for them.
@@ -206,6 +211,7 @@ class DynamixelBus:
         asked = time.time()
         wide = supply and (self._extra == 0 or len(self._ids) > _FEW)
         answers = self._present(_WIDE if wide else _PRESENT.size + self._extra)
+        wide = wide and len(answers[self._ids[0]][1]) == _WIDE
         raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
         current_ma, velocity, angle = raw.T * self._units
         return JointState(
@@ -223,16 +229,18 @@ class DynamixelBus:
         return {"voltage_v": voltage * VOLT_PER_UNIT, "temperature_c": temperature}
 
     def _present(self, length: int) -> dict[int, tuple[int, bytes]]:
-        """(error byte, so many bytes from present current on) of every servo, by id."""
-        if self._fast and not self._plain_reads:
+        """(error byte, so many bytes from present current on) of every servo, by id; fewer after a failed fast read."""
+        fast = self._fast and not self._plain_reads
+        if fast:
             answers = self._servos.read_fast("present_current", length)
             if answers is not None:
                 self._note_sound()
                 return answers
             # Nobody's answer is known then. A plain read tells who is silent, or that only a packet was lost.
             self._note_lost()
+            length = _PRESENT.size + self._extra
         try:
-            answers = self._servos.read("present_current", length)
+            answers = self._servos.read("present_current", length, after_fast=fast)
         except BusReadError:
             self._note_lost()
             raise
@@ -307,33 +315,28 @@ class DynamixelBus:
     def set_torque(self, on: bool, ramp_s: float = 0.0) -> None:
         """Switch every servo's torque on or off and read back that it is.
 
-        Switching on first sets each goal to the joint's present position, so that nothing jumps, clears a tripped
-        bus watchdog and any motion profile that another program left. The force then comes up over `ramp_s` seconds,
-        unless a servo has torque already, for what it holds would drop.
+        Switching on sets each goal to the joint's present position, so that nothing jumps, and clears a tripped bus
+        watchdog and any motion profile that another program left. The force then comes up over `ramp_s` seconds;
+        servos that have it already keep it, for what they hold would drop. See `torque_on`.
 
         Raises:
-            BusWriteError: some servos did not obey; `servo_ids` names them. After a failed switching on, torque is
-                off wherever the bus still reaches.
+            BusWriteError: some servos did not obey, or their joints stand where no goal may be; `servo_ids` names
+                them. After a failed switching on, torque is off wherever the bus still reaches.
             BusReadError: some servos are silent.
             BusLostError: the port went away.
         """
         if not on:
-            self._require("torque_enable", 0)
+            self._servos.require("torque_enable", 0)
             self._torque_may_be_on = False
             return
         self._torque_may_be_on = True
         try:
             with self._link.unhurried():
-                self._aim_at_present()
-                full, limp = self._servos.pwm_limit.tolist(), not any(self._servos.values("torque_enable").values())
-                self._require("goal_pwm", *([0] * len(full) if ramp_s and limp else full))
-                self._require("torque_enable", 1)
-                self._require("bus_watchdog", self._watchdog)
-                if ramp_s and limp:
-                    ramp(self._servos, 0.0, 1.0, ramp_s)  # its writes feed the watchdog
-                    self._require("goal_pwm", *full)
+                switch_on(self._servos, self._watchdog, ramp_s)
         except (BusReadError, BusWriteError):
-            self._confirm("torque_enable", 0)
+            if not self._servos.confirm("torque_enable", 0):
+                self._servos.confirm("bus_watchdog", 0)
+                self._servos.confirm("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
             raise
 
     def release(self, seconds: float) -> None:
@@ -345,7 +348,8 @@ class DynamixelBus:
         if seconds > 0.0:
             ramp(self._servos, 1.0, 0.0, seconds)
         self.set_torque(False)
-        self._require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
+        self._servos.require("bus_watchdog", 0)  # one that has tripped refuses goals, those of force, too
+        self._servos.require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
 
     def read_all_health(self) -> list[ServoHealth]:
         """Health of every servo, one after the other. Raises BusReadError, BusLostError: as `read_health`."""
@@ -362,45 +366,3 @@ class DynamixelBus:
             BusWriteError: it did not acknowledge.
         """
         self._link.reboot(servo_id)
-
-    def _aim_at_present(self) -> None:
-        """Goal = present position, as far as the servos accept it as a goal."""
-        self._require("bus_watchdog", 0)  # a tripped watchdog refuses goals
-        self._require("profile_acceleration", 0)
-        self._require("profile_velocity", 0)
-        present = self._present_ticks()
-        self._require("goal_position", *np.clip(present, *self._servos.goal_range).tolist())
-
-    def _present_ticks(self) -> list[int]:
-        """Every servo's present position, asked for again if an answer got lost."""
-        missing = list(self._ids)
-        for _ in range(_ATTEMPTS):
-            ticks = self._servos.values("present_position")
-            missing = [servo_id for servo_id in self._ids if servo_id not in ticks]
-            if not missing:
-                return [ticks[servo_id] for servo_id in self._ids]
-        raise self._servos.silent(missing)
-
-    def _require(self, register: str, *values: int) -> None:
-        """Write one value for all servos or one for each, and make sure that they took it."""
-        refusing = self._confirm(register, *values)
-        if refusing:
-            names = self._servos.names(refusing)
-            raise BusWriteError(
-                f"{self.port}: {register} of {names} could not be set to {values}. If its LED blinks, a servo has shut "
-                "down: free it, let it cool, then switch its power off and on. Otherwise check its cable",
-                refusing,
-            )
-
-    def _confirm(self, register: str, *values: int) -> list[int]:
-        """Write and read back, with retries; the ids that did not take it."""
-        wanted = values * len(self._ids) if len(values) == 1 else values
-        refusing = list(self._ids)
-        with self._link.unhurried():
-            for _ in range(_ATTEMPTS):
-                self._servos.write(register, wanted)
-                found = self._servos.values(register)
-                refusing = [i for i, value in zip(self._ids, wanted, strict=True) if found.get(i) != value]
-                if not refusing:
-                    break
-        return refusing

@@ -41,6 +41,7 @@ class ServoSettings:
     return_delay_time: int
     drive_mode: int
     operating_mode: int
+    homing_offset: int
     pwm_limit: int
     max_position_limit: int
     min_position_limit: int
@@ -50,7 +51,8 @@ class ServoSettings:
     @property
     def wrong(self) -> dict[str, int]:
         """EEPROM registers that are not as vmail needs them, with the value that they need."""
-        wanted = {"return_delay_time": 0, "drive_mode": 0, "operating_mode": POSITION_MODE}
+        # With a homing offset a servo starts outside of 0 to 4095, or counts a turn more once its torque is on.
+        wanted = {"return_delay_time": 0, "drive_mode": 0, "operating_mode": POSITION_MODE, "homing_offset": 0}
         found = {name: value for name, value in wanted.items() if getattr(self, name) != value}
         if self.shutdown & REQUIRED_SHUTDOWN != REQUIRED_SHUTDOWN:
             found["shutdown"] = self.shutdown | REQUIRED_SHUTDOWN
@@ -189,6 +191,20 @@ def check_settings(port: str, spec: RobotSpec, model: ServoModel, settings: list
     raise BusOpenError(f"{port}: servos are not ready for robot {spec.name}: {'; '.join(problems)}. {step}")
 
 
+def check_zeros_stayed(port: str, spec: RobotSpec, configured: list[ServoSettings]) -> None:
+    """Refuse servos that had a homing offset until they were configured: the joints' zeros are others now.
+
+    Raises:
+        BusOpenError: naming the servos.
+    """
+    moved = [servo.servo_id for servo in configured if servo.homing_offset]
+    if moved:
+        raise BusOpenError(
+            f"{port}: the homing offset of {name_servos(spec, moved)} was taken out just now, so their joints' zeros "
+            "are others than before: run `vmail calibrate`, or set zero_rad in the robot's file, then start again"
+        )
+
+
 def name_servos(spec: RobotSpec, servo_ids: Iterable[int]) -> str:
     """Ids and joints for messages, like: servo 20 (MFJ20), servo 21 (MFJ21)."""
     names = dict(zip(spec.servo_ids, spec.joint_names, strict=True))
@@ -204,6 +220,7 @@ def _problems(spec: RobotSpec, index: int, servo: ServoSettings, model: ServoMod
     for name, value in servo.wrong.items():
         found = getattr(servo, name)
         why = f", {found * RETURN_DELAY_UNIT_S * 1e6:.0f} us an answer" if name == "return_delay_time" else ""
+        why = f", {found * RAD_PER_TICK:.2f} rad" if name == "homing_offset" else why
         texts.append(f"has {name} ({model[name].address}) = {found}{why}, needs {value}")
     if servo.firmware_version < LEAST_FIRMWARE:
         texts.append(

@@ -189,7 +189,10 @@ def calibrate(
 
 
 def _refuse_wrapped(spec: RobotSpec, sweep: Sweep, pose: np.ndarray) -> None:
-    """In position mode a servo goes from 0 to one turn and never across: the travel must lie between."""
+    """In position mode a servo goes from 0 to one turn and never across: the travel must lie between.
+
+    That is so without a homing offset, and the bus opens no servo that has one.
+    """
     turns = np.round((sweep.angle - pose) / TURN_RAD) * TURN_RAD
     lowest, highest = sweep.lowest - turns, sweep.highest - turns
     wrapped = (lowest < 0.0) | (highest > TURN_RAD)

@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 
-RAD_PER_TICK = 2.0 * math.pi / 4096.0
+TICKS_PER_TURN = 4096
+RAD_PER_TICK = 2.0 * math.pi / TICKS_PER_TURN
 RAD_S_PER_UNIT = 0.229 * 2.0 * math.pi / 60.0  # one velocity unit is 0.229 rev/min
 VOLT_PER_UNIT = 0.1
 WATCHDOG_UNIT_S = 0.020
+WATCHDOG_TRIPPED = -1
 RETURN_DELAY_UNIT_S = 2e-6
 FIRST_RAM_ADDRESS = 64  # everything below is EEPROM and locked while torque is on
 BAUD_RATES = (9600, 57600, 115200, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 4_500_000)  # by value of register 8

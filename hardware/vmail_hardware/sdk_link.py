@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS
 
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
+from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.sdk_port import QuickHandler, QuickPort
 
-ALERT_BIT = 0x80
 _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
 _PATIENCE = 4
-# Of the wait for an answer, for a fast sync read: when that fails, a plain one must still fit into the same tick.
-_FAST_SHARE = 0.5
+# Of the wait for an answer: when a fast sync read fails, a plain one must still fit into the same tick of 10 ms.
+# (Beyond the time of the bytes, of which the SDK counts some more than come.)
+_FAST_SHARE, _AFTER_FAST_SHARE = 0.45, 0.6
 _ORDERS = 256  # of servos, before the first comes again
 
 
@@ -78,11 +79,17 @@ class SdkLink:
     def ping(self, servo_id: int) -> int | None:
         """Model number of a servo, None if it does not answer."""
         with self._transaction() as port:
-            model, result, _ = self._handler.ping(port, servo_id)
-        return int(model) if result == COMM_SUCCESS else None
+            model, result, error = self._handler.ping(port, servo_id)
+        return int(model) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
-    def sync_read(self, servo_ids: Sequence[int], address: int, length: int) -> dict[int, tuple[int, bytes]]:
+    def sync_read(
+        self, servo_ids: Sequence[int], address: int, length: int, after_fast: bool = False
+    ) -> dict[int, tuple[int, bytes]]:
         """Read the same registers of several servos at once.
+
+        Args:
+            servo_ids, address, length: whose, and which.
+            after_fast: a fast read has just failed and taken its time: wait less.
 
         Returns:
             Servo id to (error byte, data), of those whose answer came whole and intact. Never a made-up value.
@@ -93,6 +100,8 @@ class SdkLink:
         answers: dict[int, tuple[int, bytes]] = {}
         expected = self._another_order(servo_ids)
         with self._transaction() as port:
+            if after_fast and not self._waiting_longer:
+                port.reply_timeout_ms *= _AFTER_FAST_SHARE
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
             self._check_sent(result, servo_ids)
             for _ in range(_PATIENCE * len(servo_ids)):  # late answers to earlier questions may lie between
@@ -160,8 +169,8 @@ class SdkLink:
     def read(self, servo_id: int, address: int, length: int) -> bytes | None:
         """Registers of one servo, None if it does not answer."""
         with self._transaction() as port:
-            data, result, _ = self._handler.readTxRx(port, servo_id, address, length)
-        return bytes(data) if result == COMM_SUCCESS and len(data) == length else None
+            data, result, error = self._handler.readTxRx(port, servo_id, address, length)
+        return bytes(data) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
     def write(self, servo_id: int, address: int, data: bytes) -> None:
         """Write registers of one servo and wait for its acknowledgement.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import time
 
 import serial
 from dynamixel_sdk import (
+    BROADCAST_ID,
+    COMM_PORT_BUSY,
     COMM_RX_CORRUPT,
     COMM_RX_TIMEOUT,
     COMM_SUCCESS,
@@ -17,11 +20,24 @@ from dynamixel_sdk import (
 )
 
 from vmail_hardware.checksum import crc16
-from vmail_hardware.framing import HEADER, STATUS, STUFFED_HEADER, take_packet
+from vmail_hardware.framing import (
+    ALERT_BIT,
+    CODE_AT,
+    LEAST_STATUS_LENGTH,
+    PREFIX,
+    STATUS,
+    STUFFED_HEADER,
+    frame,
+    take_packet,
+)
 
 _READ_WAIT_S = 0.001
+_BITS_PER_BYTE = 10  # with start and stop
 _READ_BYTES = 4096  # more than any answer
-_ID_AT, _LENGTH_AT = 4, 5
+_ID_AT, _LENGTH_AT, _ERROR_AT = 4, 5, 8
+_PING, _READ, _ACTION = 0x01, 0x02, 0x05
+_PATIENCE = 16  # packets that are looked at for one answer
+_PING_BYTES = 3  # model number and firmware version
 _CHECKSUM_BYTES = 2
 
 
@@ -44,11 +60,21 @@ class QuickPort(PortHandler):
         self.baudrate = baud
         self.reply_timeout_ms = reply_timeout_ms
         self._received = bytearray()
+        self._wait_s = _READ_WAIT_S
 
     def setupPort(self, cflag_baud: int) -> bool:
-        """Open the port, for this program alone. Raises serial.SerialException."""
-        super().setupPort(cflag_baud)
-        self.ser.exclusive = True
+        """Open the port, for this program alone.
+
+        It is locked before anything is changed, as it is not by the SDK: another program that has it must not get
+        another baud rate, nor lose what has just come.
+
+        Raises:
+            serial.SerialException: it cannot be opened, or another program has it.
+        """
+        self.ser = serial.Serial(self.port_name, self.baudrate, timeout=0, exclusive=True)
+        self.ser.reset_input_buffer()
+        self.is_open = True
+        self.tx_time_per_byte = 1000.0 * _BITS_PER_BYTE / self.baudrate
         return True
 
     def clearPort(self) -> None:
@@ -78,19 +104,42 @@ class QuickPort(PortHandler):
         return began
 
     def writePort(self, packet: bytes | list[int]) -> int:
-        """Send a packet; returns how many of its bytes were taken, which is all of them on any port that works."""
-        return os.write(self.ser.fileno(), bytes(packet))
+        """Send a packet; returns how many bytes that is.
+
+        Raises:
+            OSError: the adapter takes no more bytes. What waits for it is dropped: goals that come later are wrong, and
+                closing the port would wait for them.
+        """
+        descriptor = self.ser.fileno()
+        try:
+            taken = os.write(descriptor, bytes(packet))
+        except BlockingIOError:
+            taken = 0
+        if taken < len(packet):
+            termios.tcflush(descriptor, termios.TCOFLUSH)
+            raise OSError(f"it takes no more bytes: {taken} of {len(packet)} of the last packet")
+        return taken
 
     def _take_in(self) -> bool:
         """Add all that came. Sleeps in the kernel for it, up to a millisecond, instead of asking again and again."""
         descriptor = self.ser.fileno()
-        if not select.select([descriptor], [], [], _READ_WAIT_S)[0]:
+        if not select.select([descriptor], [], [], self._wait_s)[0]:
             return False
         data = os.read(descriptor, _READ_BYTES)
         if not data:
             raise serial.SerialException("it hung up")
         self._received += data
         return True
+
+    def setPacketTimeoutMillis(self, msec: float) -> None:
+        """Start waiting for so long."""
+        self.packet_start_time, self.packet_timeout, self._wait_s = self.getCurrentTime(), msec, _READ_WAIT_S
+
+    def isPacketTimeout(self) -> bool:
+        """Whether the wait is over. If not, what is left of it bounds the next look at the port."""
+        left_ms = self.packet_start_time + self.packet_timeout - self.getCurrentTime()
+        self._wait_s = min(_READ_WAIT_S, max(0.0, 0.001 * left_ms))
+        return left_ms < 0.0
 
     def setPacketTimeout(self, packet_length: int) -> None:
         """Start waiting for `packet_length` bytes."""
@@ -105,17 +154,43 @@ class QuickHandler(Protocol2PacketHandler):
     """The SDK's instructions and answers, with what it does byte by byte done at once: a fifth of its time."""
 
     def txPacket(self, port: QuickPort, txpacket: list[int]) -> int:
-        """Send a packet that the SDK has laid out: ids and parameters in place, room for header and checksum."""
-        if port.is_using or HEADER in bytes(txpacket[_LENGTH_AT:]):
-            return int(super().txPacket(port, txpacket))  # it refuses, or stuffs
+        """Send a packet that the SDK has laid out: ids and parameters in place, room for header and checksum.
+
+        It is stuffed here: the SDK does so, too, but sends what it had before (addStuffing's result is dropped).
+        """
+        if port.is_using:
+            return int(COMM_PORT_BUSY)
         port.is_using = True
-        packet = HEADER + b"\x00" + bytes(txpacket[_ID_AT:-_CHECKSUM_BYTES])
-        packet += crc16(packet).to_bytes(_CHECKSUM_BYTES, "little")
+        packet = frame(txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
         port.clearPort()
         if port.writePort(packet) == len(packet):
             return int(COMM_SUCCESS)
         port.is_using = False
         return int(COMM_TX_FAIL)
+
+    def txRxPacket(self, port: QuickPort, txpacket: list[int]) -> tuple[bytes | list[int] | None, int, int]:
+        """Ask one servo, and wait for its answer: (packet, how it went, error number).
+
+        A late answer to an earlier question is another's, or of another length, and is passed over. A servo that
+        refuses answers with its error alone.
+        """
+        asked = txpacket[CODE_AT]
+        if txpacket[_ID_AT] == BROADCAST_ID or asked == _ACTION:
+            return super().txRxPacket(port, txpacket)  # type: ignore[no-any-return]
+        result = self.txPacket(port, txpacket)
+        if result != COMM_SUCCESS:
+            return None, result, 0
+        wanted = {_PING: _PING_BYTES, _READ: int.from_bytes(txpacket[10:12], "little")}.get(asked, 0)
+        port.setPacketTimeout(PREFIX + LEAST_STATUS_LENGTH + wanted)
+        for _ in range(_PATIENCE):
+            packet, result = self.rxPacket(port, False)
+            if result != COMM_SUCCESS:
+                return packet, result, 0
+            length, error = packet[_LENGTH_AT] | packet[_LENGTH_AT + 1] << 8, packet[_ERROR_AT]
+            refused = length == LEAST_STATUS_LENGTH and error & ~ALERT_BIT
+            if packet[_ID_AT] == txpacket[_ID_AT] and (refused or length == LEAST_STATUS_LENGTH + wanted):
+                return packet, result, error
+        return b"", int(COMM_RX_TIMEOUT), 0
 
     def rxPacket(self, port: QuickPort, fast_option: bool) -> tuple[bytes | list[int], int]:
         """Wait for the next status packet: it, or what there is of it, and the SDK's name for how that went."""

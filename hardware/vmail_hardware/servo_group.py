@@ -11,8 +11,11 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware import bus_checks
 from vmail_hardware.bus_checks import ServoSettings
 from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
-from vmail_hardware.control_table import ServoModel, servo_model
-from vmail_hardware.sdk_link import ALERT_BIT, SdkLink
+from vmail_hardware.control_table import RAD_PER_TICK, ServoModel, servo_model
+from vmail_hardware.framing import ALERT_BIT
+from vmail_hardware.sdk_link import SdkLink
+
+_ATTEMPTS = 4
 
 
 class ServoGroup:
@@ -38,13 +41,15 @@ class ServoGroup:
         self._spec = spec
         self._ids = spec.servo_ids
 
-    def read(self, register: str, length: int) -> dict[int, tuple[int, bytes]]:
+    def read(self, register: str, length: int, after_fast: bool = False) -> dict[int, tuple[int, bytes]]:
         """(error byte, `length` bytes from that register on) of every servo, by id.
+
+        After a fast read that failed, answers are waited for less long.
 
         Raises:
             BusReadError: some servos gave no intact answer.
         """
-        answers = self.link.sync_read(self._ids, self.model[register].address, length)
+        answers = self.link.sync_read(self._ids, self.model[register].address, length, after_fast)
         missing = [i for i in self._ids if i not in answers or answers[i][0] & ~ALERT_BIT]
         if missing:
             raise self.silent(missing)
@@ -66,6 +71,57 @@ class ServoGroup:
         entry = self.model[register]
         data = [entry.encode(value) for value in values]
         self.link.sync_write(entry.address, dict(zip(self._ids, data, strict=True)))
+
+    def known(self, register: str) -> np.ndarray:
+        """The register's value of every servo, (N,), asked for again if an answer got lost.
+
+        Raises:
+            BusReadError: some servos are silent.
+        """
+        missing = list(self._ids)
+        for _ in range(_ATTEMPTS):
+            values = self.values(register)
+            missing = [servo_id for servo_id in self._ids if servo_id not in values]
+            if not missing:
+                return np.array([values[servo_id] for servo_id in self._ids])
+        raise self.silent(missing)
+
+    def require(self, register: str, *values: int) -> None:
+        """Write one value for all servos or one for each, and make sure that they took it.
+
+        Raises:
+            BusWriteError: some did not.
+        """
+        refusing = self.confirm(register, *values)
+        if refusing:
+            raise BusWriteError(
+                f"{self.link.port_name}: {register} of {self.names(refusing)} could not be set to {values}. If its LED "
+                "blinks, a servo has shut down: free it, let it cool, then switch its power off and on. Otherwise "
+                "check its cable",
+                refusing,
+            )
+
+    def confirm(self, register: str, *values: int) -> list[int]:
+        """Write and read back, with retries; the ids that did not take it."""
+        wanted = values * len(self._ids) if len(values) == 1 else values
+        refusing = list(self._ids)
+        with self.link.unhurried():
+            for _ in range(_ATTEMPTS):
+                self.write(register, wanted)
+                found = self.values(register)
+                refusing = [i for i, value in zip(self._ids, wanted, strict=True) if found.get(i) != value]
+                if not refusing:
+                    break
+        return refusing
+
+    def angles(self, ticks: np.ndarray) -> np.ndarray:
+        """Joint angles (N,) rad of servo positions (N,)."""
+        return (ticks * RAD_PER_TICK - self._spec.zero_rad) * self._spec.direction
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All of them, in the spec's order."""
+        return self._ids
 
     def names(self, servo_ids: Iterable[int]) -> str:
         """Ids and joints for messages, like: servo 20 (MFJ20), servo 21 (MFJ21)."""
@@ -100,6 +156,7 @@ class ServoGroup:
         settings = self._settings()
         if configure:
             self._configure(settings)
+            bus_checks.check_zeros_stayed(port, self._spec, settings)
             settings = self._settings()
         if shut_down_too:
             settings = [dataclasses.replace(servo, hardware_error_status=0) for servo in settings]

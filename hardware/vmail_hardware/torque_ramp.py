@@ -11,12 +11,12 @@ from vmail_hardware.servo_group import ServoGroup
 STEPS = 20
 
 
-def ramp(servos: ServoGroup, start: float, end: float, seconds: float) -> None:
+def ramp(servos: ServoGroup, start: float | np.ndarray, end: float, seconds: float) -> None:
     """Take the servos' Goal PWM from one share of its limit to another, by equal steps.
 
     Args:
         servos: all of them; in position mode Goal PWM bounds the force (e-Manual, Goal PWM(100)).
-        start, end: shares of full force.
+        start, end: shares of full force, of all servos or of each (N,).
         seconds: how long it takes.
 
     Raises:

@@ -147,6 +147,20 @@ def test_every_wrong_setting_is_reported_and_configure_sets_them(emulated: Emula
     open_bus(emulated.path, spec).close()
 
 
+def test_a_homing_offset_is_refused_and_taken_out_by_configure_with_a_word_on_the_zeros(
+    emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    emulated.servo(21).set("homing_offset", -512)
+    with pytest.raises(BusOpenError, match=r"servo 21 \(MFJ21\) has homing_offset \(20\) = -512, -0.79 rad, needs 0"):
+        open_bus(emulated.path, spec)
+    with pytest.raises(BusOpenError, match=r"offset of servo 21 \(MFJ21\) was taken out .* run `vmail calibrate`"):
+        open_bus(emulated.path, spec, configure=True)
+    assert emulated.servo(21).get("homing_offset") == 0
+    bus = open_bus(emulated.path, spec, configure=True)
+    np.testing.assert_allclose(bus.read().position, spec.rest, atol=2e-3)
+    bus.close()
+
+
 def test_servo_limits_that_cut_into_the_joints(emulated: EmulatedBus, spec: RobotSpec) -> None:
     emulated.servo(11).set("max_position_limit", 2100)
     with pytest.raises(BusOpenError, match=r"servo 11 \(FFJ11\) allows goals 0 to 2100"):

@@ -123,6 +123,24 @@ def test_goals_reach_the_plant_as_joint_angles(spec: RobotSpec, tmp_path: Path) 
         sdk.port.closePort()
 
 
+def test_a_homing_offset_and_turns_count_as_in_a_servo(sdk: Sdk, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    """A limp servo counts turns and forgets them with torque on; then it adds its homing offset."""
+    plant, pose = emulated.plant, spec.rest.copy()
+    assert isinstance(plant, FirstOrderPlant)
+    sdk.packets.write4ByteTxRx(sdk.port, 11, 20, (-512) & 0xFFFFFFFF)
+    pose[1] = (4096 + 116 - 2048) * RAD_PER_TICK  # past its zero by 116 ticks
+    plant.push(pose)
+    assert sdk.packets.read4ByteTxRx(sdk.port, 11, 132)[0] == 3700
+    sdk.packets.write4ByteTxRx(sdk.port, 11, 116, 3700)
+    sdk.packets.write2ByteTxRx(sdk.port, 11, 100, 0)
+    sdk.packets.write1ByteTxRx(sdk.port, 11, 64, 1)
+    assert sdk.packets.read4ByteTxRx(sdk.port, 11, 132)[0] == (-396) & 0xFFFFFFFF
+    assert plant.positions()[1] == pose[1], "it has not moved"
+    sdk.packets.write2ByteTxRx(sdk.port, 11, 100, 885)
+    time.sleep(0.2)
+    assert plant.positions()[1] > pose[1] + 0.5, "the same goal is a whole turn away now"
+
+
 def test_refusals(sdk: Sdk) -> None:
     write1, write4 = sdk.packets.write1ByteTxRx, sdk.packets.write4ByteTxRx
     assert write4(sdk.port, 10, 132, 0)[1] == ACCESS  # present position is read-only

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from dynamixel_sdk import COMM_PORT_BUSY, COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, PacketHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmail_hardware.bus_errors import BusWriteError
 from vmail_hardware.checksum import crc16
 from vmail_hardware.emulator.packets import (
     Instruction,
@@ -14,6 +16,7 @@ from vmail_hardware.emulator.packets import (
     packet,
     status_packet,
 )
+from vmail_hardware.sdk_link import SdkLink
 from vmail_hardware.sdk_port import QuickHandler, QuickPort
 
 # Most bodies that matter hold the header's bytes.
@@ -58,14 +61,19 @@ class _Wire(QuickPort):
 
 
 @given(bodies)
-def test_packets_go_out_as_the_sdk_sends_them(parameters: bytes) -> None:
-    """Packets as the SDK hands them over: a list of bytes with room for the header and the checksum."""
+def test_packets_go_out_stuffed(parameters: bytes) -> None:
+    """Packets as the SDK hands them over: a list of bytes with room for the header and the checksum.
+
+    The SDK's own txPacket drops what its addStuffing returns.
+    """
     asked = [0, 0, 0, 0, 1, *(len(parameters) + 3).to_bytes(2, "little"), 0x03, *parameters, 0, 0]
-    quick, sdk = _Wire(), _Wire()
-    assert QuickHandler().txPacket(quick, list(asked)) == COMM_SUCCESS
-    assert PacketHandler(2.0).txPacket(sdk, list(asked)) == COMM_SUCCESS
-    assert quick.sent == sdk.sent
-    assert QuickHandler().txPacket(quick, list(asked)) == COMM_PORT_BUSY
+    wire, sdk = _Wire(), PacketHandler(2.0)
+    assert QuickHandler().txPacket(wire, list(asked)) == COMM_SUCCESS
+    stuffed = sdk.addStuffing([0xFF, 0xFF, 0xFD, 0x00, *asked[4:]])[:-2]
+    assert wire.sent == bytes(stuffed) + sdk.updateCRC(0, stuffed, len(stuffed)).to_bytes(2, "little")
+    assert b"\xff\xff\xfd" not in wire.sent[3:].replace(b"\xff\xff\xfd\xfd", b"")
+    assert InstructionParser().feed(wire.sent) == [Instruction(1, 0x03, parameters)]
+    assert QuickHandler().txPacket(wire, list(asked)) == COMM_PORT_BUSY
 
 
 @given(
@@ -140,3 +148,46 @@ def test_fast_answer_ends_with_the_checksum_of_all() -> None:
     assert crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
     assert whole[4] == 0xFE
     assert len(whole) == 7 + (whole[5] | whole[6] << 8)
+
+
+_ACK = status_packet(10, 0)
+_REFUSED = status_packet(10, 0x87)  # an access error, with the alert bit
+_CUT = b"\xff\xff\xfd\x00\x0a\x03\x00\x55"  # a status packet needs an error number
+_CUT += crc16(_CUT).to_bytes(2, "little")
+_OTHERS = [_ACK, status_packet(11, 0, b"\x01\x02\x03"), status_packet(10, 0, bytes(7)), _CUT]
+
+
+def _linked(incoming: bytes) -> SdkLink:
+    link = SdkLink("a wire", 1_000_000, 0.0)
+    link._port = _Wire(incoming, 200)
+    return link
+
+
+@pytest.mark.parametrize("late", [b"", *_OTHERS, b"".join(_OTHERS)])
+def test_an_answer_to_something_else_is_no_answer(late: bytes) -> None:
+    """Whoever asks passes over what is of another length, and waits on for what fits."""
+    told = status_packet(10, 0x80, b"\x06\x04\x2d")
+    assert _linked(late).ping(10) is None
+    assert _linked(late + told).ping(10) == 1030
+    assert _linked(late).read(10, 144, 3) is None
+    assert _linked(late + told).read(10, 144, 3) == b"\x06\x04\x2d"
+
+
+@pytest.mark.parametrize("late", [_CUT, *_OTHERS[1:3]])
+def test_an_acknowledgement_has_nothing_but_an_error_number(late: bytes) -> None:
+    _linked(late + _ACK).write(10, 64, b"\x00")
+    _linked(late + _ACK).reboot(10)
+    for call in (lambda link: link.write(10, 64, b"\x00"), lambda link: link.reboot(10)):
+        with pytest.raises(BusWriteError, match="status packet"):
+            call(_linked(late))
+
+
+def test_a_refusal_is_no_value() -> None:
+    assert _linked(_REFUSED).ping(10) is None
+    assert _linked(_REFUSED).read(10, 126, 2) is None
+    with pytest.raises(BusWriteError, match="not available"):
+        _linked(_REFUSED).write(10, 9, b"\x00")
+
+
+def test_a_line_that_babbles_ends() -> None:
+    assert _linked(_ACK * 10_000).ping(10) is None

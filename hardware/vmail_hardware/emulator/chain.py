@@ -25,6 +25,7 @@ from vmail_hardware.emulator.servo import EmulatedServo
 from vmail_hardware.emulator.wire_check import WireCheck
 
 PING, READ, WRITE, REG_WRITE, ACTION, REBOOT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x08
+TORQUE_ENABLE = 64
 _SPIKE_SHARE = 0.02
 SYNC_READ, SYNC_WRITE, FAST_SYNC_READ, BULK_READ, BULK_WRITE = 0x82, 0x83, 0x8A, 0x92, 0x93
 
@@ -100,7 +101,8 @@ class ServoChain:
             if self._check is not None:
                 self._refresh()
             silence = self.silent_seconds()
-            tripped = [servo for servo in self.servos if servo.trip_watchdog_after(silence)]
+            working = [servo for servo in self.servos if servo.servo_id not in self.faults.sleeping_watchdog_ids]
+            tripped = [servo for servo in working if servo.trip_watchdog_after(silence)]
             if tripped:
                 self._link.stop_at_present(tripped)
 
@@ -224,8 +226,9 @@ class ServoChain:
 
     def _put(self, writes: list[tuple[EmulatedServo, int, bytes]]) -> list[tuple[EmulatedServo, int]]:
         """Let servos take over (address, data) each, and move; returns each one's error number."""
+        if self._check is not None or any(address == TORQUE_ENABLE for _, address, _ in writes):
+            self._refresh()  # what comes of it goes by where the joint is
         if self._check is not None:
-            self._refresh()
             for servo, address, data in writes:
                 self._check.written(servo, address, data)
         results = [(servo, servo.write(address, data)) for servo, address, data in writes]

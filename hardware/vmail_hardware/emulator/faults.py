@@ -13,6 +13,7 @@ class Faults:
         silent_ids: servos that hear and obey, but never answer.
         corrupt_ids: servos whose answers arrive with a flipped bit.
         stuck_ids: servos whose joint does not move, however they push.
+        sleeping_watchdog_ids: servos whose bus watchdog never trips.
         lose_next: so many coming status packets (of any servo) are swallowed; counts down to 0.
         lose_share: share of all status packets that is swallowed, drawn at random.
         hardware_errors: servo id to the bits of register 70 that it shows (0x20 overload, 0x04 overheating, ...).
@@ -27,6 +28,7 @@ class Faults:
     silent_ids: set[int] = dataclasses.field(default_factory=set)
     corrupt_ids: set[int] = dataclasses.field(default_factory=set)
     stuck_ids: set[int] = dataclasses.field(default_factory=set)
+    sleeping_watchdog_ids: set[int] = dataclasses.field(default_factory=set)
     lose_next: int = 0
     lose_share: float = 0.0
     hardware_errors: dict[int, int] = dataclasses.field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from vmail_hardware.checksum import crc16
-from vmail_hardware.framing import HEADER, PREFIX, STATUS, STUFFED_HEADER, take_packet
+from vmail_hardware.framing import HEADER, PREFIX, STATUS, STUFFED_HEADER, frame, take_packet
 
 STATUS_START = HEADER + b"\x00"  # stuffing keeps these bytes out of every packet's inside
 BROADCAST_ID = 0xFE
@@ -38,11 +38,7 @@ def status_packet(servo_id: int, error: int, data: bytes | bytearray = b"") -> b
 
 def packet(servo_id: int, code: int, parameters: bytes | bytearray) -> bytes:
     """Any packet: stuffed and with its checksum."""
-    body = bytes((code,)) + parameters
-    if HEADER in body:
-        body = body.replace(HEADER, STUFFED_HEADER)
-    whole = HEADER + bytes((0, servo_id)) + (len(body) + 2).to_bytes(2, "little") + body
-    return whole + crc16(whole).to_bytes(2, "little")
+    return frame(servo_id, bytes((code,)) + parameters)
 
 
 def fast_status_packet(answers: list[tuple[int, int, bytes]]) -> bytes:

@@ -47,7 +47,7 @@ class PlantLink:
         hot, weak, tick = self._faults.temperatures_c, self._faults.voltages_v, clock_ms & 0x7FFF
         measured = np.array((self._plant.positions(), self._plant.velocities(), self._currents_ma()))
         measured *= self._per_unit
-        measured[0] += self._zero_ticks
+        measured[0] += self._zero_ticks + self._origins()
         for servo, position, velocity, current in zip(self._servos, *_whole(measured), strict=True):
             moving = abs(velocity) > servo.get("moving_threshold")
             goal = servo.get("goal_position")
@@ -85,7 +85,7 @@ class PlantLink:
         self._stuck = {i: self._stuck.get(i, float(present[i])) for i in self._faults.stuck_ids if i in present}
 
     def _goals_rad(self) -> np.ndarray:
-        ticks = np.array([servo.get("goal_position") for servo in self._servos], np.float64)
+        ticks = np.array([servo.get("goal_position") for servo in self._servos], np.float64) - self._origins()
         return (ticks * RAD_PER_TICK - self._zero_rad) * self._direction
 
     def _currents_ma(self) -> np.ndarray:
@@ -106,7 +106,10 @@ class PlantLink:
         self.move()
 
     def _ticks(self) -> list[int]:
-        return _whole(self._zero_ticks + self._per_unit[0] * self._plant.positions())
+        return _whole(self._zero_ticks + self._origins() + self._per_unit[0] * self._plant.positions())
+
+    def _origins(self) -> list[int]:
+        return [servo.origin for servo in self._servos]
 
 
 def _whole(values: np.ndarray) -> list[Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from vmail_hardware.control_table import (
     BAUD_RATES,
+    POSITION_MODE,
     POSITION_MODES,
     RETURN_DELAY_UNIT_S,
+    TICKS_PER_TURN,
+    WATCHDOG_TRIPPED,
     WATCHDOG_UNIT_S,
     Register,
     ServoModel,
@@ -22,7 +25,6 @@ LIMIT_ERROR = 0x06
 ACCESS_ERROR = 0x07
 ALERT = 0x80
 
-WATCHDOG_TRIPPED = -1
 _STRENGTH = ("torque_enable", "operating_mode", "goal_pwm", "pwm_limit")  # the registers that decide it
 _GOALS = ("goal_pwm", "goal_current", "goal_velocity", "goal_position")
 
@@ -32,6 +34,7 @@ class EmulatedServo:
 
     Attributes:
         strength: share of its force that it holds its goal position with, 0 where it holds none.
+        origin: ticks that it shows beyond those of its encoder: the homing offset, less the turns that it forgot.
     """
 
     def __init__(self, model: ServoModel, settings: dict[str, int]) -> None:
@@ -51,6 +54,7 @@ class EmulatedServo:
         self._memory = bytearray(max(register.end for register in model.registers.values()))
         self._shut_down = False
         self.strength = 0.0
+        self.origin = 0
         for register in model.registers.values():
             self.set(register.name, settings.get(register.name, register.initial))
 
@@ -92,6 +96,8 @@ class EmulatedServo:
             limit = self.get("pwm_limit")
             share = self.get("goal_pwm") / limit if limit and self.holds_position else 0.0
             self.strength = min(1.0, max(0.0, share))
+        elif name == "homing_offset":
+            self.origin = value
 
     def set_bytes(self, address: int, data: bytes) -> None:
         """Set consecutive measured registers from inside, past every rule."""
@@ -132,8 +138,22 @@ class EmulatedServo:
             writes.append((register, value))
             offset += register.size
         for register, value in writes:
+            if register.name == "torque_enable" and value and not self.get("torque_enable"):
+                self.forget_turns()
             self.set(register.name, value)
         return OK if writes else LENGTH_ERROR
+
+    def forget_turns(self) -> None:
+        """In position mode a servo counts turns only until its torque comes on: it then starts from within one.
+
+        The homing offset is added after that, so that it may show a position outside of one turn (e-Manual, Present
+        Position(132), Homing Offset(20)).
+        """
+        if self.get("operating_mode") == POSITION_MODE:
+            offset, present = self.get("homing_offset"), self.get("present_position")
+            turns = (present - offset) // TICKS_PER_TURN * TICKS_PER_TURN
+            self.origin -= turns
+            self.set("present_position", present - turns)
 
     def show_hardware_error(self, bits: int) -> None:
         """Set bits of register 70; those that the shutdown register names switch the torque off until reboot."""
@@ -146,6 +166,7 @@ class EmulatedServo:
         """Restart: RAM as after power-on, EEPROM kept, errors gone."""
         self.registered = None
         self._shut_down = False
+        self.forget_turns()
         for register in self.model.registers.values():
             if not register.in_eeprom:
                 self.set(register.name, register.initial)
