@@ -181,6 +181,11 @@ class DynamixelBus:
         return dict(self._servos.numbers)
 
     @property
+    def torque_may_be_on(self) -> bool:
+        """Whether any servo may hold its joint: unless all have confirmed that they do not."""
+        return self._torque_may_be_on
+
+    @property
     def is_open(self) -> bool:
         """Whether the port is open."""
         return self._link.is_connected
@@ -334,7 +339,8 @@ class DynamixelBus:
             with self._link.unhurried():
                 switch_on(self._servos, self._watchdog, ramp_s)
         except (BusReadError, BusWriteError):
-            if not self._servos.confirm("torque_enable", 0):
+            self._torque_may_be_on = bool(self._servos.confirm("torque_enable", 0))
+            if not self._torque_may_be_on:
                 self._servos.confirm("bus_watchdog", 0)
                 self._servos.confirm("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
             raise

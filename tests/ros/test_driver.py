@@ -351,6 +351,19 @@ def test_power_that_comes_back_with_the_port_moves_nothing(ros: Ros, bus: Emulat
     ros.wait_reason("dynamixel_driver", "ok")
 
 
+def test_torque_that_would_move_a_joint_stays_off_and_says_why(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
+    inside = bus.plant.positions()
+    bus.plant.push(np.where(np.arange(SPEC.action_size) == 0, -3.3, inside))  # past where its servo counts
+    answer = ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True))
+    bus.plant.push(inside)
+    assert not answer.success and "servo 10 (FFJ10) stands at" in answer.message
+    assert torque(bus) == [0] * SPEC.action_size
+    status = ros.wait_reason("dynamixel_driver", "torque_off")
+    assert "servo 10 (FFJ10) stands at" in status.message
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
+
+
 def test_a_hand_whose_port_comes_back_without_a_servo_can_be_let_go(
     ros: Ros, bus: EmulatedBus, commander: Commander
 ) -> None:

@@ -66,6 +66,7 @@ class DynamixelDriver(ManagedNode):
         self._state: JointState | None = None
         self._torque = False  # may be on
         self._torque_wanted = False  # what was asked for last, whether it could be done or not
+        self._refusal = ""  # why they did, if it was so
         self._next_attempt: float | None = None  # to open a port that was lost
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
         self._hold_writes = 0  # of those goals that are still to come
@@ -293,7 +294,7 @@ class DynamixelDriver(ManagedNode):
             detail = f"it could not be switched off everywhere; {again} again, or cut the servos' power"
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
         elif not self._torque:
-            detail = f"commands are ignored; {self.how_to_call('~/torque true')} switches it on"
+            detail = f"{self._refusal}Commands are ignored; {self.how_to_call('~/torque true')} switches it on"
             self._diagnostics.report(diagnostics.WARN, "torque_off", detail)
         elif not decision.holding:
             # Limits act on most steps of a policy: counted in the values, not worth a change of state.
@@ -307,7 +308,13 @@ class DynamixelDriver(ManagedNode):
         self._torque_wanted = on
         if on:
             self._torque = True  # until proven off, it may be on
-            self._bus.set_torque(True, self._ramp)
+            try:
+                self._bus.set_torque(True, self._ramp)
+            except (BusReadError, BusWriteError) as error:
+                self._torque = self._bus.torque_may_be_on
+                self._refusal = f"{error}. "
+                raise
+            self._refusal = ""
             self._start_over()  # goals of before may be far away
         elif self._torque:
             self._bus.release(self._release)
@@ -330,14 +337,21 @@ class DynamixelDriver(ManagedNode):
             self._bus.reopen()
             self._start_over()
             lost = [health for health in self._bus.read_all_health() if self._is_lost(health)]
-            for health in lost:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
-                self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque_wanted)
-            if not lost:
-                self._set_torque(self._torque_wanted)
-            self._next_attempt = None
         except BusError as error:
             self._next_attempt = time.monotonic() + self._reopen_period
             self.get_logger().warning(f"bus still lost: {error}", throttle_duration_sec=5.0)
+            return
+        self._next_attempt = None
+        for health in lost:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
+            self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque_wanted)
+        if lost:
+            return
+        try:
+            self._set_torque(self._torque_wanted)
+        except BusLostError as error:
+            self._lose(error)
+        except BusError as error:
+            self.get_logger().error(str(error))
 
     def _is_lost(self, health: ServoHealth) -> bool:
         """Whether a servo is not as the port left it: shut down, or limp. Its power may have come back with the port,
