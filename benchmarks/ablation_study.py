@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -167,7 +168,8 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
         f"Made by `python benchmarks/ablation_study.py --task {study['task']}`: {study['preset']}, {study['demos']} "
         f"demonstrations, {study['updates']} updates, mean of {study['starts']} starts, with the lowest and highest "
         "seed. A line of one seed is a lead.",
-        f"Apart: several seeds, and all score below every seed of {BASE}, or all above.",
+        f"Apart: several seeds, and all score below every seed of {BASE}, or all above; chance alone does that in one "
+        "of so many cases.",
         MEANING,
         f"Commits: {', '.join(sorted({run['commit'] for run in study['runs']}))}.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",
@@ -182,7 +184,8 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
         spread = f"{np.mean(means):.{digits}f} ({min(means):.{digits}f} to {max(means):.{digits}f})"
         against = f"{np.mean(means) - np.mean(base):+.{digits}f}"
         several = name != BASE and len(means) > 1 and len(base) > 1
-        apart = "yes" if several and (max(means) < min(base) or min(means) > max(base)) else ""
+        by_chance = math.comb(len(means) + len(base), len(base)) // 2
+        apart = f"1 in {by_chance}" if several and (max(means) < min(base) or min(means) > max(base)) else ""
         lines.append(f"| {name} | {len(means)} | {spread} | {against} | {apart} | {late} | {minutes:.{digits - 1}f} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 

@@ -52,3 +52,12 @@ def take_packet(buffer: bytearray, code: int | None = None) -> bytes | None:
         packet = bytes(buffer[:end])
         del buffer[:end]
         return packet
+
+
+def unstuffed(packet: bytes) -> bytes:
+    """A whole packet with what stuffing added to its inside taken out; its checksum is of what it was before."""
+    body = packet[PREFIX:-2]
+    if STUFFED_HEADER not in body:
+        return packet
+    body = body.replace(STUFFED_HEADER, HEADER)
+    return packet[: PREFIX - 2] + (len(body) + 2).to_bytes(2, "little") + body + packet[-2:]

@@ -26,9 +26,9 @@ from vmail_hardware.framing import (
     LEAST_STATUS_LENGTH,
     PREFIX,
     STATUS,
-    STUFFED_HEADER,
     frame,
     take_packet,
+    unstuffed,
 )
 
 _READ_WAIT_S = 0.001
@@ -192,7 +192,7 @@ class QuickHandler(Protocol2PacketHandler):
                 return packet, result, error
         return b"", int(COMM_RX_TIMEOUT), 0
 
-    def rxPacket(self, port: QuickPort, fast_option: bool) -> tuple[bytes | list[int], int]:
+    def rxPacket(self, port: QuickPort, fast_option: bool) -> tuple[bytes, int]:
         """Wait for the next status packet: it, or what there is of it, and the SDK's name for how that went."""
         while (packet := port.read_status()) is None:
             if port.isPacketTimeout():
@@ -201,6 +201,5 @@ class QuickHandler(Protocol2PacketHandler):
         port.is_using = False
         if crc16(packet[:-_CHECKSUM_BYTES]) != int.from_bytes(packet[-_CHECKSUM_BYTES:], "little"):
             return packet, int(COMM_RX_CORRUPT)
-        if STUFFED_HEADER in packet and not fast_option:
-            return self.removeStuffing(list(packet)), int(COMM_SUCCESS)
-        return packet, int(COMM_SUCCESS)
+        # The SDK takes stuffing out in place, and then takes bytes for stuffing that were none.
+        return packet if fast_option else unstuffed(packet), int(COMM_SUCCESS)

@@ -90,7 +90,15 @@ def test_answers_are_heard_as_the_sdk_hears_them(
         expected, sdk_result = PacketHandler(2.0).rxPacket(sdk, False)
         length = packet[5] | packet[6] << 8
         assert (result, packet[4], bytes(packet[9 : length + 5])) == (COMM_SUCCESS, servo_id, data)
-        assert (sdk_result, bytes(expected[: length + 5])) == (COMM_SUCCESS, bytes(packet[: length + 5]))
+        assert sdk_result == COMM_SUCCESS
+        if data.count(b"\xfd") < 2:  # of more it may take some for stuffing
+            assert bytes(expected[: length + 5]) == packet[: length + 5]
+
+
+def test_bytes_that_look_like_stuffing_and_are_none_stay() -> None:
+    data = b"\xff\xff\xfd\xff\xfd\xfd"  # the SDK loses the last of them
+    packet, _ = QuickHandler().rxPacket(_Wire(status_packet(1, 0, data)), False)
+    assert packet[9:-2] == data and len(packet) == 7 + (packet[5] | packet[6] << 8)
 
 
 def test_a_damaged_answer_and_a_silent_line_are_told_apart() -> None:

@@ -163,7 +163,8 @@ def test_stops_and_resets_do_not_let_the_claw_sink(chain: Chain) -> None:
 
     def lift() -> bool:
         commands.publish(command_message(SPEC.joint_names, lifted, time.time_ns()))
-        return bool(np.abs(settled() - lifted).max() < 0.1)
+        there = settled()
+        return bool(np.abs(there - lifted).max() < 0.1 and np.abs(settled() - there).max() < 0.002)
 
     assert chain.ros.call(Trigger, "dynamixel_driver/reset_guard").success
     until(lift, "the fingers are lifted")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from vmail_hardware.checksum import crc16
-from vmail_hardware.framing import HEADER, PREFIX, STATUS, STUFFED_HEADER, frame, take_packet
+from vmail_hardware.framing import HEADER, PREFIX, STATUS, frame, take_packet, unstuffed
 
 STATUS_START = HEADER + b"\x00"  # stuffing keeps these bytes out of every packet's inside
 BROADCAST_ID = 0xFE
@@ -69,7 +69,5 @@ class InstructionParser:
 
 def _instruction(whole: bytes) -> Instruction:
     intact = crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
-    body = whole[PREFIX:-2]
-    if HEADER in body:
-        body = body.replace(STUFFED_HEADER, HEADER)
+    body = unstuffed(whole)[PREFIX:-2]
     return Instruction(servo_id=whole[4], code=body[0], parameters=body[1:], intact=intact)
