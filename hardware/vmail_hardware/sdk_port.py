@@ -14,7 +14,6 @@ from dynamixel_sdk import (
     COMM_RX_CORRUPT,
     COMM_RX_TIMEOUT,
     COMM_SUCCESS,
-    COMM_TX_FAIL,
     PortHandler,
     Protocol2PacketHandler,
 )
@@ -163,10 +162,8 @@ class QuickHandler(Protocol2PacketHandler):
         port.is_using = True
         packet = frame(txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
         port.clearPort()
-        if port.writePort(packet) == len(packet):
-            return int(COMM_SUCCESS)
-        port.is_using = False
-        return int(COMM_TX_FAIL)
+        port.writePort(packet)  # all of it, or it raises
+        return int(COMM_SUCCESS)
 
     def txRxPacket(self, port: QuickPort, txpacket: list[int]) -> tuple[bytes | list[int] | None, int, int]:
         """Ask one servo, and wait for its answer: (packet, how it went, error number).
@@ -176,7 +173,8 @@ class QuickHandler(Protocol2PacketHandler):
         """
         asked = txpacket[CODE_AT]
         if txpacket[_ID_AT] == BROADCAST_ID or asked == _ACTION:
-            return super().txRxPacket(port, txpacket)  # type: ignore[no-any-return]
+            packet, result, error = super().txRxPacket(port, txpacket)
+            return packet, int(result), int(error)
         result = self.txPacket(port, txpacket)
         if result != COMM_SUCCESS:
             return None, result, 0

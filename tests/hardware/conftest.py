@@ -8,7 +8,7 @@ from dynamixel_sdk import PacketHandler, PortHandler
 
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.bus import DynamixelBus
-from vmail_hardware.emulator import EmulatedBus
+from vmail_hardware.emulator import EmulatedBus, WireCheck
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +17,14 @@ def spec() -> RobotSpec:
 
 
 @pytest.fixture
-def emulated(spec: RobotSpec, tmp_path: Path) -> Iterator[EmulatedBus]:
-    with EmulatedBus(tmp_path / "bus", spec) as bus:
+def check() -> WireCheck | None:
+    """What judges all that is written to the servos; none, where a module has no other."""
+    return None
+
+
+@pytest.fixture
+def emulated(spec: RobotSpec, check: WireCheck | None, tmp_path: Path) -> Iterator[EmulatedBus]:
+    with EmulatedBus(tmp_path / "bus", spec, check=check) as bus:
         yield bus
 
 

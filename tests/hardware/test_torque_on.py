@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,12 +27,6 @@ def spec(spec: RobotSpec) -> RobotSpec:
 @pytest.fixture
 def check(spec: RobotSpec) -> WireCheck:
     return WireCheck(spec)
-
-
-@pytest.fixture
-def emulated(spec: RobotSpec, check: WireCheck, tmp_path: Path) -> Iterator[EmulatedBus]:
-    with EmulatedBus(tmp_path / "bus", spec, check=check) as bus:
-        yield bus
 
 
 def push(emulated: EmulatedBus, spec: RobotSpec, angle: float, joint: int = 0) -> np.ndarray:

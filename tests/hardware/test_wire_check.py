@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,6 @@ PERIOD_S = 0.01
 @pytest.fixture
 def check(spec: RobotSpec) -> WireCheck:
     return WireCheck(spec)
-
-
-@pytest.fixture
-def emulated(spec: RobotSpec, check: WireCheck, tmp_path: Path) -> Iterator[EmulatedBus]:
-    with EmulatedBus(tmp_path / "bus", spec, check=check) as bus:
-        yield bus
 
 
 def ticks(spec: RobotSpec, index: int, angle: float) -> int:

@@ -66,7 +66,7 @@ class DynamixelDriver(ManagedNode):
         self._state: JointState | None = None
         self._torque = False  # may be on
         self._torque_wanted = False  # what was asked for last, whether it could be done or not
-        self._refusal = ""  # why they did, if it was so
+        self._refusal = ""  # why the servos refused torque when it was asked for last, if they did
         self._next_attempt: float | None = None  # to open a port that was lost
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
         self._hold_writes = 0  # of those goals that are still to come
