@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def register(commands: Any) -> None:
     showing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     showing.add_argument("--seed", type=int, default=0, help="start of the first episode; the next is one higher [0]")
     showing.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of the frames [64]")
+    showing.add_argument("--workers", type=int, metavar="N", help="processes that play [one for each core]")
     showing.set_defaults(run=expert)
 
 
@@ -48,24 +50,31 @@ def tasks(arguments: argparse.Namespace) -> int:
 def expert(arguments: argparse.Namespace) -> int:
     """Record demonstrations and print their scores."""
     from vmail_core.learners.scores import in_words
-    from vmail_sim.experts.demos import LEAST_SCORE, record_demonstrations
+    from vmail_sim.experts.recording import LEAST_SCORE, record_demonstrations
 
-    _require_task(arguments.task)
+    task = arguments.task
+    _require_task(task)
     if arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes}: at least one is needed")
     if not 8 <= arguments.image_size <= 4096:
         raise ValueError(f"--image-size {arguments.image_size} is not between 8 and 4096 pixels")
     if not 0 <= arguments.seed < MOST_SEED - arguments.episodes:
         raise ValueError(f"--seed {arguments.seed} is not between 0 and {MOST_SEED - arguments.episodes}")
-    found = record_demonstrations(
-        arguments.task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size
-    )
-    for index, score in enumerate(found.kept.values()):
-        print(f"episode {index:>3}: " + ", ".join(map(in_words, score, score.values())))
-    for start, score in found.left_out.items():
+    workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
+    if workers < 1:
+        raise ValueError(f"--workers {workers}: at least one must play")
+
+    def tell(start: int, score: dict[str, float], kept: bool) -> None:
         words = ", ".join(map(in_words, score, score.values()))
-        print(f"left out, below {LEAST_SCORE[arguments.task]:g}: seed {start}, {words}")
-    print(f"{len(found.kept)} episodes in {arguments.out}")
+        print(f"seed {start}: {words}" + ("" if kept else f"; left out, below {LEAST_SCORE[task]:g}"), flush=True)
+
+    found = record_demonstrations(
+        task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size, workers, tell
+    )
+    scores = list(found.kept.values())
+    words = ", ".join(in_words(name, sum(score[name] for score in scores) / len(scores)) for name in scores[0])
+    left_out = f"; {len(found.left_out)} were left out" if found.left_out else ""
+    print(f"{len(scores)} episodes in {arguments.out}, mean: {words}{left_out}")
     return 0
 
 

@@ -1,33 +1,21 @@
-"""Demonstrations of an expert in the bare simulator, as episodes."""
+"""A demonstration of an expert in the bare simulator, as an episode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from vmail_core.episodes.commanders import EXPERT_SOURCE
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.store import write_episode
 from vmail_sim.experts.mpc import Planner
-from vmail_sim.experts.policy import Expert, load_expert
+from vmail_sim.experts.policy import Expert
 from vmail_sim.visual import VisualTask
 
-# The task's main score from which on an episode is a demonstration; the next start takes the place of one below it.
-LEAST_SCORE = {"baoding": 8.0, "car_racing": 850.0}
-MOST_STARTS = 3  # tried for each demonstration, before it is the expert that is wrong
 # Whose versions decide what a start leads to, where it is not MuJoCo.
 PHYSICS = {"car_racing": ("gymnasium", "box2d")}
-
-
-class Recorded(NamedTuple):
-    """Scores by seed: of the demonstrations that were written, and of the episodes that fell short."""
-
-    kept: dict[int, dict[str, float]]
-    left_out: dict[int, dict[str, float]]
 
 
 def demonstrate(
@@ -59,7 +47,7 @@ def demonstrate(
         "source": EXPERT_SOURCE,
         "task": env.task,
         "seed": seed,
-        "simulator": ", ".join(f"{name} {version(name)}" for name in PHYSICS.get(env.task, ("mujoco",))),
+        "simulator": simulator(env.task),
         "score": env.score(),
         "ended": ended,
         "states": states,
@@ -74,27 +62,6 @@ def demonstrate(
     )
 
 
-def record_demonstrations(task: str, episodes: int, out: str | Path, seed: int = 0, image_size: int = 64) -> Recorded:
-    """Write `episodes` demonstrations of a task's expert to `out`, of starts from `seed` on.
-
-    Raises:
-        RuntimeError: too many starts end below `LEAST_SCORE`.
-    """
-    env, expert, found = VisualTask(task, image_size), load_expert(task), Recorded({}, {})
-    least = LEAST_SCORE.get(task, float("-inf"))
-    for start in range(seed, seed + MOST_STARTS * episodes):
-        if len(found.kept) == episodes:
-            break
-        episode = demonstrate(expert, env, start)
-        score = episode.provenance["score"]
-        if score[env.main_score] < least:
-            found.left_out[start] = score
-            continue
-        write_episode(out, episode, f"{task}_{start:05d}")
-        found.kept[start] = score
-    if len(found.kept) < episodes:
-        raise RuntimeError(
-            f"{len(found.left_out)} of {MOST_STARTS * episodes} starts of {task} ended below {least:g} "
-            f"({env.main_score}), and {len(found.kept)} demonstrations of {episodes} were written"
-        )
-    return found
+def simulator(task: str) -> str:
+    """What decides what a start of the task leads to, with versions."""
+    return ", ".join(f"{name} {version(name)}" for name in PHYSICS.get(task, ("mujoco",)))

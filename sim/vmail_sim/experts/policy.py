@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+from vmail_core.episodes.hashing import sha256_of
 
 # Experts that nothing was trained for, by task, as "module:class".
 RULES = {
@@ -59,6 +62,26 @@ def has_expert(task: str) -> bool:
     return task in RULES or expert_path(task).is_file()
 
 
+def fingerprint(task: str) -> str:
+    """Which expert of a task this is: its name or file, and the beginning of that file's SHA-256.
+
+    Raises:
+        FileNotFoundError: no expert ships for that name; the message holds the command that trains one.
+    """
+    if task in RULES:
+        spec = importlib.util.find_spec(RULES[task].split(":")[0])
+        assert spec is not None and spec.origin is not None, RULES[task]
+        return f"{RULES[task]} {sha256_of([Path(spec.origin)])[:12]}"
+    path = _require_file(expert_path(task), task)
+    return f"{path.name} {sha256_of([path])[:12]}"
+
+
+def _require_file(path: Path, task_or_path: str | Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"no expert at {path}; train one with: python -m vmail_sim.experts.sac {task_or_path}")
+    return path
+
+
 def load_expert(task_or_path: str | Path) -> Expert:
     """Load an expert by task name or from a file.
 
@@ -72,8 +95,7 @@ def load_expert(task_or_path: str | Path) -> Expert:
     path = Path(task_or_path)
     if path.suffix != ".safetensors":
         path = expert_path(str(task_or_path))
-    if not path.is_file():
-        raise FileNotFoundError(f"no expert at {path}; train one with: python -m vmail_sim.experts.sac {task_or_path}")
+    _require_file(path, task_or_path)
     try:
         with safe_open(path, "numpy") as file:
             count = sum(key.endswith(".weight") for key in file.keys())

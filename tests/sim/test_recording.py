@@ -1,0 +1,106 @@
+"""Recorded demonstrations: the same ones with any number of processes, also after a stop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vmail_core.episodes.store import read_episode
+from vmail_sim.experts import recording
+from vmail_sim.experts.recording import LEAST_SCORE, REPORT, Recorded, record_demonstrations
+
+TASK, LEAST = "dclaw_valve3_ccw", 14.0
+STARTS = range(6)
+
+
+@pytest.fixture(autouse=True)
+def rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of the starts fall short of."""
+    monkeypatch.setitem(LEAST_SCORE, TASK, LEAST)
+
+
+@pytest.fixture(scope="module")
+def radians() -> dict[int, float]:
+    """What the expert turns from each start."""
+    stage = recording._Stage(TASK, 64)
+    return {start: stage(start)[1] for start in STARTS}
+
+
+def record(out: Path, **options: object) -> Recorded:
+    return record_demonstrations(TASK, 3, out, **options)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.npz"))
+
+
+def test_an_episode_that_falls_short_makes_way_for_the_next_start(tmp_path, radians):
+    good = [start for start in STARTS if radians[start] >= LEAST][:3]
+    bad = [start for start in range(good[-1]) if radians[start] < LEAST]
+    assert bad and len(good) == 3, "the rule decides nothing"
+    found = record(tmp_path)
+    assert list(found.kept) == good and list(found.left_out) == bad
+    assert {start: score["radians"] for start, score in found.kept.items()} == {start: radians[start] for start in good}
+    assert names(tmp_path) == [f"{TASK}_{start:05d}.npz" for start in good]
+
+
+def test_two_processes_record_what_one_does(tmp_path):
+    one, two = record(tmp_path / "one"), record(tmp_path / "two", workers=2)
+    assert one == two and names(tmp_path / "one") == names(tmp_path / "two")
+    for name in names(tmp_path / "one"):
+        first, second = read_episode(tmp_path / "one" / name), read_episode(tmp_path / "two" / name)
+        assert np.array_equal(first.image, second.image) and np.array_equal(first.action, second.action)
+        assert first.provenance == second.provenance
+    assert (tmp_path / "one" / REPORT).read_text() == (tmp_path / "two" / REPORT).read_text()
+
+
+def test_a_recording_goes_on_where_it_was_stopped(tmp_path):
+    def stop(start: int, score: dict[str, float], kept: bool) -> None:
+        if kept:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(tmp_path, tell=stop)
+    (first,) = names(tmp_path)
+    inode = (tmp_path / first).stat().st_ino
+    played: list[int] = []
+    found = record(tmp_path, tell=lambda start, score, kept: played.append(start))
+    every = sorted(found.kept | found.left_out)
+    assert len(found.kept) == 3 and played == [start for start in every if start > min(found.kept)]
+    assert (tmp_path / first).stat().st_ino == inode
+    played.clear()
+    (tmp_path / names(tmp_path)[1]).unlink()
+    assert record(tmp_path, tell=lambda start, score, kept: played.append(start)) == found
+    assert played == [sorted(found.kept)[1]], "what was removed is played again, and nothing else"
+
+
+def test_what_does_not_belong_together_is_not_put_together(tmp_path):
+    record_demonstrations(TASK, 1, tmp_path)
+    with pytest.raises(ValueError, match="with image_size 64, not 32: give another --out"):
+        record_demonstrations(TASK, 1, tmp_path, image_size=32)
+    facts = json.loads((tmp_path / REPORT).read_text())
+    (tmp_path / REPORT).write_text(json.dumps({**facts, "expert": "another"}))
+    with pytest.raises(ValueError, match="with expert another, not dclaw_valve3_ccw"):
+        record_demonstrations(TASK, 1, tmp_path)
+    (tmp_path / REPORT).write_text("{")
+    with pytest.raises(ValueError, match=f"{REPORT} is damaged"):
+        record_demonstrations(TASK, 1, tmp_path)
+
+
+def test_an_expert_that_never_does_well_is_an_error_and_so_is_none(tmp_path, monkeypatch):
+    monkeypatch.setitem(LEAST_SCORE, TASK, 100.0)
+    with pytest.raises(RuntimeError, match=r"3 of 3 starts of dclaw_valve3_ccw ended below 100 \(radians\), and 0"):
+        record_demonstrations(TASK, 1, tmp_path / "none")
+    assert not names(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"train one with: python -m vmail_sim\.experts\.sac dclaw_screw3"):
+        record_demonstrations("dclaw_screw3", 1, tmp_path / "screw")
+    assert not (tmp_path / "screw").exists()
+
+
+def test_a_world_that_breaks_in_every_process_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "none")
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match=f"{TASK}, seed 0, failed 3 times, at last with "):
+        record(tmp_path, workers=2)
