@@ -14,8 +14,11 @@ TASKS: dict[str, str] = {
     "baoding": "vmail_sim.baoding.tasks:baoding",
     "car_racing": "vmail_sim.car_racing.tasks:car_racing",
     "cheetah_run": "vmail_sim.dmc.tasks:suite_task",
-    "dclaw_screw3": "vmail_sim.dclaw.tasks:screw",
-    "dclaw_screw4": "vmail_sim.dclaw.tasks:screw",
+    "dclaw_pose": "vmail_sim.dclaw.robel:pose",
+    "dclaw_screw3": "vmail_sim.dclaw.robel:turn",
+    "dclaw_screw4": "vmail_sim.dclaw.robel:turn",
+    "dclaw_turn3": "vmail_sim.dclaw.robel:turn",
+    "dclaw_turn4": "vmail_sim.dclaw.robel:turn",
     "dclaw_valve3_ccw": "vmail_sim.dclaw.tasks:valve_turning",
     "dclaw_valve3_cw": "vmail_sim.dclaw.tasks:valve_turning",
     "dclaw_valve4_ccw": "vmail_sim.dclaw.tasks:valve_turning",
@@ -37,8 +40,8 @@ def load(name: str, **options: Any) -> World:
 
     Args:
         name: one of `task_names()`.
-        options: keyword arguments of the task (seed, pixels; starts of a hand, kick of a claw; look of a suite task;
-            indicators of the car).
+        options: keyword arguments of the task (seed, pixels; starts, goal, kick, dynamics, look and lateness of a claw;
+            look of a suite task; indicators of the car).
 
     Raises:
         ValueError: unknown name or option; the message lists the known ones.

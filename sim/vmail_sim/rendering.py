@@ -38,9 +38,12 @@ class SceneCamera:
     The scene of each picture size is kept: `physics.render` makes and frees one a call, which costs as much as drawing.
     """
 
-    def __init__(self, physics: Any, camera: str | int, plain: bool = False) -> None:
-        """With `plain`, without shadows and reflections, which a processor takes long to draw."""
-        self._physics, self._camera = physics, camera
+    def __init__(self, physics: Any, camera: str | int, plain: bool = False, shown_group: int | None = None) -> None:
+        """With `plain`, without shadows and reflections, which a processor takes long to draw.
+
+        Geoms of `shown_group` are drawn beside those of groups 0 to 2.
+        """
+        self._physics, self._camera, self._shown_group = physics, camera, shown_group
         self._flags = {"shadow": False, "reflection": False} if plain else None
         self._scenes: dict[tuple[int, int], Any] = {}
 
@@ -50,7 +53,11 @@ class SceneCamera:
 
         if (height, width) not in self._scenes:
             self._scenes[height, width] = mujoco.Camera(self._physics, height, width, camera_id=self._camera)
-        return self._scenes[height, width].render(render_flag_overrides=self._flags).copy()
+        option = None
+        if self._shown_group is not None:
+            option = mujoco.wrapper.MjvOption()
+            option.geomgroup[self._shown_group] = 1
+        return self._scenes[height, width].render(scene_option=option, render_flag_overrides=self._flags).copy()
 
 
 def check_plausible(image: np.ndarray, what: str) -> None:

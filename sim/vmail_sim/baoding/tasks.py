@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from vmail_sim.baoding import model, rewards
 from vmail_sim.baoding.foresight import BaodingForesight
 from vmail_sim.baoding.physics import JOINTS, Physics, make_physics
 from vmail_sim.baoding.servos import Servos
+from vmail_sim.world import observe
 
 EPISODE_STEPS = 100
 SUBSTEPS = 40  # of 2.5 ms: 10 Hz
@@ -95,12 +95,7 @@ class BaodingTurning(base.Task):
 
     def get_observation(self, physics: Physics) -> dict[str, Any]:
         """The camera picture `image` (S, S, 3) uint8, `state` (40,) and joint angles."""
-        observation: dict[str, Any] = collections.OrderedDict()
-        if self._pixels is not None:
-            observation["image"] = physics.picture(self._pixels, self._pixels)
-        observation["state"] = self.state(physics)
-        observation["joint_positions"] = physics.joint_positions()
-        return observation
+        return observe(physics.picture, self._pixels, self.state(physics), physics.joint_positions())
 
     def get_reward(self, physics: Physics) -> float:
         """PDDM's reward of the present state."""

@@ -1,8 +1,8 @@
 """Assembles the D'Claw's MuJoCo model from the XML and meshes that the `robel` package installs.
 
-Nothing of robel is copied: its files are read from where pip put them, its includes are resolved, the
-translucent overlay claw (which never moves) is left out, and the visual meshes are thinned so that
-software rendering keeps up. Visual geoms do not collide, so physics is robel's own.
+Nothing of robel is copied: its files are read from where pip put them, its includes are resolved, the overlay claw is
+left out where there is no pose to show, and the visual meshes are thinned so that software rendering keeps up. Visual
+geoms do not collide, so physics is robel's own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from vmail_sim import mjcf
 
 JOINT_NAMES = ("FFJ10", "FFJ11", "FFJ12", "MFJ20", "MFJ21", "MFJ22", "THJ30", "THJ31", "THJ32")
 VALVE_JOINT = "valve_OBJRx"
+TARGET_BODY, TARGET_MARK = "target", "tmark"
+TARGET_PLACE, TARGET_SIZE = "0.115 0 0.12", "0.007 0.018"  # m: beyond the prongs, at their height; radius, half length
+OVERLAY_GROUP = 3  # of the geoms that show a wanted pose
 CAMERA = "vmail"
 VALVE_RED = "0.8 0.1 0.1 1"
+POSE_GREEN = "0.3 1 0.3 0.4"
 FACES_PER_MESH = 350
 
 # The camera of V-MAIL's claw tasks, a free camera looking at a point.
@@ -54,13 +58,29 @@ def claw_xml(prongs: int, marked: bool = False) -> tuple[str, dict[str, bytes]]:
     """
     if prongs not in (3, 4):
         raise ValueError(f"the D'Claw has valves with 3 or 4 prongs, not {prongs}")
-    root = robel_root()
-    scene = root / "dclaw" / "assets" / "dclaw3xh_valve3_v0.xml"
+    scene = robel_root() / "dclaw" / "assets" / "dclaw3xh_valve3_v0.xml"
     tree = _resolve_includes(scene, {"valve3.xml": f"valve{prongs}.xml", "chain3xh_overlay.xml": None})
-    assets = _inline_assets(tree, root)
-    mjcf.light_for_software_rendering(tree)
-    if not marked:
+    if marked:
+        _raise_target(tree)
+    else:
         _plain_red_valve(tree)
+    return _finish(tree)
+
+
+@functools.cache
+def pose_xml() -> tuple[str, dict[str, bytes]]:
+    """The scene of robel's Pose tasks: the claw alone, and a second one, which only shows a pose, as green glass."""
+    tree = _resolve_includes(robel_root() / "robel-scenes" / "dclaw" / "dclaw3xh.xml", {})
+    for material in tree.iter("material"):
+        if material.get("name") == "greenish":
+            material.set("rgba", POSE_GREEN)
+    return _finish(tree)
+
+
+def _finish(tree: Any) -> tuple[str, dict[str, bytes]]:
+    """With small meshes, fast drawing and the camera, as MJCF text and assets."""
+    assets = _inline_assets(tree, robel_root())
+    mjcf.light_for_software_rendering(tree)
     mjcf.add_camera(tree, CAMERA, CAMERA_LOOKAT, CAMERA_DISTANCE, CAMERA_AZIMUTH_DEG, CAMERA_ELEVATION_DEG)
     return etree.tostring(tree, encoding="unicode"), assets
 
@@ -113,6 +133,14 @@ def _inline_assets(tree: Any, root: Path) -> dict[str, bytes]:
     return assets
 
 
+def _raise_target(tree: Any) -> None:
+    """robel's target lies on the floor, where the valve hides it from this camera: it goes to the prongs' height."""
+    for site in tree.iter("site"):
+        if site.get("name") == TARGET_MARK:
+            site.set("pos", TARGET_PLACE)
+            site.set("size", TARGET_SIZE)
+
+
 def _plain_red_valve(tree: Any) -> None:
     for joint in tree.iter("joint"):
         if joint.get("name") == VALVE_JOINT:
@@ -125,5 +153,5 @@ def _plain_red_valve(tree: Any) -> None:
                     geom.set("class", "station_viz")
                     geom.set("rgba", VALVE_RED)
     for site in list(tree.iter("site")):
-        if site.get("name") in ("valve_mark", "tmark"):
+        if site.get("name") in ("valve_mark", TARGET_MARK):
             site.getparent().remove(site)

@@ -1,4 +1,4 @@
-"""Rewards of the valve tasks, as functions of measured state. They score; learning never sees them."""
+"""Rewards of the claw's tasks, as functions of measured state. They score; learning never sees them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ def valve_turning(
     return pose_cost(joints, rest) + speed_cost(velocities) + VALVE_SPEED_WEIGHT * direction * valve_velocity
 
 
-def screw(joints: np.ndarray, velocities: np.ndarray, rest: np.ndarray, target_error: float) -> float:
-    """ROBEL's Screw and Turn reward (Ahn et al. 2019): distance to a moving target angle, with two bonuses."""
+def turn(joints: np.ndarray, velocities: np.ndarray, rest: np.ndarray, target_error: float) -> float:
+    """ROBEL's Turn and Screw reward (Ahn et al. 2019): distance to a target angle, with two bonuses."""
     distance = abs(target_error)
     bonus = 10.0 * (distance < 0.25) + 50.0 * (distance < 0.10)
     return -5.0 * distance + pose_cost(joints, rest) + speed_cost(velocities) + bonus
+
+
+def pose(error: np.ndarray, velocities: np.ndarray) -> float:
+    """ROBEL's Pose reward: distance from the wanted pose, and a little of the joint speeds that reach pi rad/s."""
+    return -float(np.linalg.norm(error)) - 0.1 * float(np.linalg.norm(velocities[np.abs(velocities) >= np.pi]))
 
 
 def wrap_angle(angle: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from vmail_core.robot import RobotInterface
-    from vmail_sim.dclaw.physics import Physics
+    from vmail_sim.dclaw.physics import ValvePhysics
 
 JOINTS = 9
 STARTS = ("fixed", "wide")
@@ -58,7 +58,7 @@ def draw_start(random: Random, rest: np.ndarray, starts: str) -> tuple[np.ndarra
     return joints, valve
 
 
-def kick(physics: Physics, random: Random, kind: str, direction: int) -> None:
+def kick(physics: ValvePhysics, random: Random, kind: str, direction: int) -> None:
     """Disturb an episode: the valve spins the wrong way, the claw's joints jump, or both."""
     if kind in ("valve", "both"):
         physics.data.qvel[-1] = -direction * KICK_VALVE_SPEED

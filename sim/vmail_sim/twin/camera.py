@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vmail_sim.dclaw.physics import Physics
+from vmail_sim.dclaw.physics import ValvePhysics
 from vmail_sim.rendering import check_plausible
 from vmail_sim.twin.plant import ClawPlant, Snapshot
 
@@ -74,7 +74,7 @@ class CameraLoop:
         finally:
             self._ready.set()
 
-    def _loop(self, physics: Physics) -> None:
+    def _loop(self, physics: ValvePhysics) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             snapshot = self._plant.snapshot()
@@ -84,7 +84,7 @@ class CameraLoop:
             missed = (time.monotonic() - due) // self._period
             due += max(0.0, missed) * self._period
 
-    def _render(self, physics: Physics, snapshot: Snapshot) -> np.ndarray:
+    def _render(self, physics: ValvePhysics, snapshot: Snapshot) -> np.ndarray:
         physics.data.qpos[:] = snapshot.qpos
         physics.forward()
         return physics.picture(*self._size)

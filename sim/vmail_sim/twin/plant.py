@@ -10,7 +10,7 @@ import numpy as np
 
 from vmail_core.robot import RobotSpec
 from vmail_sim.dclaw import valve
-from vmail_sim.dclaw.physics import Physics, make_physics
+from vmail_sim.dclaw.physics import ValvePhysics, make_physics
 
 # N m per mA of a Dynamixel XM430-W210 at 12 V, from its data sheet's stall torque and current (3.0 N m at 2.3 A).
 TORQUE_PER_MA = 3.0 / 2300.0
@@ -172,7 +172,7 @@ class ClawPlant:
                 physics.valve_velocity(),
             )
 
-    def renderable_copy(self) -> Physics:
+    def renderable_copy(self) -> ValvePhysics:
         """Physics that shares this plant's model and has data of its own, for a renderer in another thread."""
         with self._lock:
             return self._physics.copy(share_model=True)
