@@ -12,7 +12,13 @@ from vmail_sim.experts import load_expert, sac
 
 
 @pytest.mark.parametrize(
-    ("task", "state", "actions", "score"), [("walker_walk", 24, 6, "return"), ("dclaw_valve3_cw", 30, 9, "radians")]
+    ("task", "state", "actions", "score"),
+    [
+        ("walker_walk", 24, 6, "return"),
+        ("dclaw_valve3_cw", 30, 9, "radians"),
+        ("dclaw_turn4", 33, 9, "success"),
+        ("dclaw_pose", 36, 9, "success"),
+    ],
 )
 def test_a_training_goes_on_where_it_was(
     task: str, state: int, actions: int, score: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -35,7 +41,7 @@ def test_a_training_goes_on_where_it_was(
 
 def test_tasks_without_a_recipe_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        ValueError, match="no recipe for the expert of chess; there are some for: dclaw, cheetah, walker"
+        ValueError, match="no recipe for the expert of chess; there are some for: cheetah, dclaw_pose, "
     ):
         sac.recipe_of("chess")
     with pytest.raises(SystemExit):

@@ -29,7 +29,7 @@ class Expert(Protocol):
 
 
 class ExpertPolicy:
-    """A trained state-feedback policy: (30,) state to (9,) action in [-1, 1]."""
+    """A trained state-feedback policy: (S,) state to (A,) action in [-1, 1]."""
 
     def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]], metadata: dict[str, str]) -> None:
         """`layers` are (weight (out, in), bias (out,)) pairs; relu between, tanh at the end."""

@@ -53,19 +53,22 @@ class Recipe:
     options: dict[str, Any]
 
 
-RECIPES = {
-    "dclaw": Recipe(7e-4, 0.97, 2, 0.2, 0.05, {"starts": "wide"}),
+RECIPES = {  # by the beginning of a task's name
     "cheetah": Recipe(3e-4, 0.99, 1, 1.0, 0.0, {}),
+    "dclaw_pose": Recipe(7e-4, 0.97, 2, 1.0, 0.05, {"goal": "random"}),
+    "dclaw_screw": Recipe(7e-4, 0.97, 2, 0.1, 0.05, {"goal": "random"}),
+    "dclaw_turn": Recipe(7e-4, 0.97, 2, 0.1, 0.05, {"goal": "random"}),
+    "dclaw_valve": Recipe(7e-4, 0.97, 2, 0.2, 0.05, {"starts": "wide"}),
     "walker": Recipe(3e-4, 0.99, 1, 1.0, 0.0, {}),
 }
 
 
 def recipe_of(task: str) -> Recipe:
     """The recipe of the task's family. Raises ValueError where its expert is not trained by SAC."""
-    family = task.partition("_")[0]
-    if family not in RECIPES:
-        raise ValueError(f"no recipe for the expert of {task}; there are some for: {', '.join(RECIPES)}")
-    return RECIPES[family]
+    for family, recipe in RECIPES.items():
+        if task.startswith(family):
+            return recipe
+    raise ValueError(f"no recipe for the expert of {task}; there are some for: {', '.join(RECIPES)}")
 
 
 class StateEnv(gymnasium.Env):
@@ -208,12 +211,11 @@ def start(env: StateEnv, seed: int, work: Path | None) -> SAC:
 def main(given: Sequence[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "task", choices=[name for name in vmail_sim.task_names() if name.partition("_")[0] in RECIPES], metavar="TASK"
-    )
+    known = [name for name in vmail_sim.task_names() if name.startswith(tuple(RECIPES))]
+    parser.add_argument("task", choices=known, metavar="TASK")
     parser.add_argument("--steps", type=int, default=120_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every episode of a claw [none]")
+    parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every episode of a valve task [none]")
     parser.add_argument("--out", type=Path, help="default: where the task's expert ships")
     parser.add_argument("--work", type=Path, help="folder for checkpoints, to go on after an end [none are kept]")
     arguments = parser.parse_args(given)
