@@ -101,13 +101,13 @@ class DynamixelBus:
         """
         self._open(configure)
 
-    def _open(self, configure: bool = False, shut_down_too: bool = False) -> None:
+    def _open(self, configure: bool = False, again: bool = False) -> None:
         bus_checks.check_port(self.port)
         bus_checks.check_latency_timer(self.port)
         self._link.connect()
         try:
             with self._link.unhurried():
-                self._servos.check(configure, shut_down_too)
+                self._servos.check(configure, again)
             self._units = self._units_of(self._servos.current_unit_ma)
             self._fast, self._plain_reads = self._fast_allowed and self._knows_fast_reads(), 0
         except BusError:
@@ -127,14 +127,14 @@ class DynamixelBus:
     def reopen(self) -> None:
         """Open again after BusLostError. Torque is left as it is, as are the goals that the servos hold.
 
-        Servos that have shut down meanwhile are no obstacle: `read_health` shows them, and only an open bus can
-        `reboot` them.
+        The first servo that is not there ends the attempt, within a second. Servos that have shut down meanwhile are no
+        obstacle: `read_health` shows them, and only an open bus can `reboot` them.
 
         Raises:
             BusOpenError: the port is not back, or not as it should be. Try again later.
         """
         self._link.disconnect()
-        self._open(shut_down_too=True)
+        self._open(again=True)
 
     def close(self) -> None:
         """Switch torque off, make sure of it, and close the port. Does nothing on a bus that is closed.

@@ -132,19 +132,25 @@ class ServoGroup:
         hint = "check the servos' power supply" if len(servo_ids) == len(self._ids) else "check their cables and power"
         return BusReadError(f"{self.link.port_name}: no answer from {self.names(servo_ids)}; {hint}", servo_ids)
 
-    def check(self, configure: bool, shut_down_too: bool = False) -> None:
+    def check(self, configure: bool, again: bool = False) -> None:
         """Check that every servo is there, of a listed model, and set up as needed.
 
         Args:
             configure: first write the settings that are wrong, torque off.
-            shut_down_too: servos that have shut down with a hardware error pass.
+            again: they were there before. Those that have shut down with a hardware error pass, and the first that is
+                not there ends the check: each is waited for for a while.
 
         Raises:
             BusOpenError: what is wrong, with the next step.
         """
         port = self.link.port_name
-        pinged = {servo_id: self._ping(servo_id) for servo_id in self._ids}
-        found = {servo_id: number for servo_id, number in pinged.items() if number is not None}
+        found: dict[int, int] = {}
+        for servo_id in self._ids:
+            number = self._ping(servo_id)
+            if number is not None:
+                found[servo_id] = number
+            elif again:
+                raise BusOpenError(str(self.silent([servo_id])))
         bus_checks.check_models(port, self._spec, found)
         try:
             models = [servo_model(found[servo_id]) for servo_id in self._ids]
@@ -158,7 +164,7 @@ class ServoGroup:
             self._configure(settings)
             bus_checks.check_zeros_stayed(port, self._spec, settings)
             settings = self._settings()
-        if shut_down_too:
+        if again:
             settings = [dataclasses.replace(servo, hardware_error_status=0) for servo in settings]
         bus_checks.check_settings(port, self._spec, self.model, settings)
         lowest = np.array([servo.min_position_limit for servo in settings])

@@ -465,6 +465,19 @@ def test_reopen_after_the_cable_is_back(bus: DynamixelBus, emulated: EmulatedBus
     np.testing.assert_allclose(bus.read().position, spec.rest, atol=TICK)
 
 
+def test_reopening_waits_for_one_servo_only(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    emulated.faults.silent_ids = set(spec.servo_ids)
+    began = time.monotonic()
+    with pytest.raises(BusOpenError, match=r"no answer from servo 10 \(FFJ10\)"):
+        bus.reopen()
+    assert time.monotonic() - began < 2.0, "all nine would take 7 s"
+    emulated.faults.silent_ids = {21}
+    with pytest.raises(BusOpenError, match=r"no answer from servo 21 \(MFJ21\)"):
+        bus.reopen()
+    emulated.faults.silent_ids = set()
+    bus.reopen()
+
+
 def test_close_waits_for_the_cable_and_switches_off(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
     bus.set_torque(True)
     emulated.faults.unplugged = True

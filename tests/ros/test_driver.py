@@ -230,9 +230,11 @@ def test_a_hold_is_written_when_it_begins_and_does_not_fight(
     held = goals(bus)
     elsewhere = np.clip(held + 0.3, SPEC.lower, SPEC.upper)
     bus.plant.push(elsewhere)
-    bus.hold_present()
+    bus.hold_present()  # on a busy machine the joints have begun to come back
+    there = goals(bus)
+    assert np.abs(there - held).max() > 0.1
     wait_ticks(states, 50)
-    np.testing.assert_allclose(goals(bus), elsewhere, atol=1.5 * TICK)
+    np.testing.assert_allclose(goals(bus), there, atol=1.5 * TICK)
 
 
 def test_not_a_number_holds(ros: Ros, bus: EmulatedBus, commander: Commander, states: Collected) -> None:
