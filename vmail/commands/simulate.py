@@ -9,6 +9,23 @@ from typing import Any
 
 from vmail.commands.learn import MOST_SEED
 
+# By the beginning of a task's name: the preset for two cores, and what differs from it beside the task.
+FAST_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "baoding": ("fast/baoding_cpu", {}),
+    "car_racing": ("fast/car_racing_cpu", {}),
+    "cheetah": ("fast/walker_cpu", {"task_options.look": "plain"}),  # that of demonstrations made here
+    "dclaw": ("fast/dclaw_cpu", {}),
+    "walker": ("fast/walker_cpu", {"task_options.look": "plain"}),
+}
+
+
+def fast_preset(task: str) -> tuple[str, dict[str, Any]]:
+    """The preset with which the task is learned on two cores, and the settings that are not the preset's."""
+    from vmail_core.learners.config import load_config
+
+    preset, settings = next(known for family, known in FAST_PRESETS.items() if task.startswith(family))
+    return preset, settings if load_config(preset).task == task else {"task": task, **settings}
+
 
 def register(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
@@ -28,7 +45,7 @@ def register(commands: Any) -> None:
 
 
 def tasks(arguments: argparse.Namespace) -> int:
-    """Print every task, and whether an expert ships for it; or write their gallery."""
+    """Print every task, whether an expert ships for it, and how to learn from its episodes; or write their gallery."""
     from vmail_sim import task_names
     from vmail_sim.experts import has_expert
 
@@ -43,7 +60,9 @@ def tasks(arguments: argparse.Namespace) -> int:
         print(write_gallery(chosen, arguments.gallery, arguments.again, Console()))
         return 0
     for name in chosen:
-        print(f"{name:<20}{'expert ships' if has_expert(name) else 'no expert'}")
+        preset, settings = fast_preset(name)
+        words = " ".join([preset, *(f"--set {key}={value}" for key, value in settings.items())])
+        print(f"{name:<18}{'expert ships' if has_expert(name) else 'no expert':<14}vmail train {words}")
     return 0
 
 

@@ -1,0 +1,55 @@
+"""Every kind of task starts to learn with its preset for two cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import vmail_sim
+from vmail.commands.simulate import FAST_PRESETS, fast_preset
+from vmail.train import train_config
+from vmail_core.episodes.episode import Episode
+from vmail_core.learners.config import load_config
+from vmail_core.learners.run_folder import RunFolder
+from vmail_sim.experts.demos import demonstrate
+from vmail_sim.visual import VisualTask
+
+ONE_OF_EACH = ("baoding", "car_racing", "cheetah_run", "dclaw_pose", "dclaw_turn4", "dclaw_valve4_cw")
+QUICK = {
+    "train.pretrain_updates": 1,
+    "train.updates": 4,
+    "train.updates_per_episode": 3,
+    "train.eval_every": 1000,
+    "train.eval_episodes": 1,
+    "train.batch": 4,
+    "train.workers": 0,
+    "policy.warm_start": 1,
+}
+
+
+def test_every_task_has_a_preset() -> None:
+    for task in vmail_sim.task_names():
+        preset, settings = fast_preset(task)
+        assert load_config(preset, settings).task == task
+        assert sum(task.startswith(family) for family in FAST_PRESETS) == 1
+
+
+def demonstration(env: VisualTask) -> Episode:
+    random = np.random.default_rng(0)
+    return demonstrate(lambda state: random.uniform(-0.1, 0.1, env.action_size).astype(np.float32), env, seed=0)
+
+
+@pytest.mark.parametrize("task", ONE_OF_EACH)
+def test_learning_starts(task: str, tmp_path: Path) -> None:
+    preset, settings = fast_preset(task)
+    config = load_config(preset, settings | QUICK)
+    env = VisualTask(task, config.model.image_size, **config.task_options)
+    demo = demonstration(env)
+    result = train_config(config, [demo, demo], tmp_path / "run", Console(quiet=True))
+    assert result.finished and result.progress.update == 4
+    rows = RunFolder(tmp_path / "run").metrics()
+    assert rows[-1]["env_steps"] > 0 and all(np.isfinite(value) for row in rows for value in row.values())
+    assert rows[-1]["actor_loss"] != 0.0
