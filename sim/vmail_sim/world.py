@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,11 +47,3 @@ class World(Protocol):
     def score(self) -> dict[str, float]:
         """What the episode achieved so far beside its return, by name."""
         ...
-
-
-def observe(
-    picture: Callable[[int, int], np.ndarray], pixels: int | None, state: np.ndarray, joint_positions: np.ndarray
-) -> dict[str, Any]:
-    """What a hand's task observes: state, joint angles, `image` (pixels, pixels, 3) uint8 unless `pixels` is None."""
-    seen = {} if pixels is None else {"image": picture(pixels, pixels)}
-    return seen | {"state": state, "joint_positions": joint_positions}

@@ -111,5 +111,5 @@ def test_a_demonstration_replays_to_the_pixel(monkeypatch) -> None:
 
 def test_baoding_has_a_planner_and_other_worlds_say_that_they_cannot_be_planned_in() -> None:
     assert isinstance(load_expert("baoding"), Planner)
-    with pytest.raises(ValueError, match="ClawEnvironment has no `foresight`"):
+    with pytest.raises(ValueError, match="HandEnvironment has no `foresight`"):
         Planner(TINY).begin(vmail_sim.load("dclaw_valve3_ccw", pixels=None), seed=0)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from dm_control.rl import control
-from dm_control.suite import base
 from dm_env import specs
 
 from vmail_sim.baoding import model, rewards
 from vmail_sim.baoding.foresight import BaodingForesight
 from vmail_sim.baoding.physics import JOINTS, Physics, make_physics
 from vmail_sim.baoding.servos import Servos
-from vmail_sim.world import observe
+from vmail_sim.hand import HandEnvironment, HandTask
 
 EPISODE_STEPS = 100
 SUBSTEPS = 40  # of 2.5 ms: 10 Hz
@@ -23,7 +19,7 @@ WIDE_BALL_M = 0.003
 SETTLING_STEPS = 6  # control steps: PDDM lets the balls go a little above the hand, here they have come to rest
 
 
-class BaodingTurning(base.Task):
+class BaodingTurning(HandTask):
     """Both balls are to follow targets that go round an ellipse on the palm, counter-clockwise, a turn in 6 s."""
 
     main_score = "radians"
@@ -41,16 +37,12 @@ class BaodingTurning(base.Task):
         """
         if starts not in STARTS:
             raise ValueError(f"starts={starts!r}; choose one of {STARTS}")
-        super().__init__(random=seed)
+        super().__init__(pixels, seed)
         self.servos = Servos(physics.model.actuator_ctrlrange)
-        self._starts, self._pixels = starts, pixels
+        self._starts = starts
         self.step_count = 0
         self._angle = 0.0
         self._turned = 0.0
-
-    def reseed(self, seed: int) -> None:
-        """Draw the coming starts from `seed`: the same seed, the same episode."""
-        self._random = np.random.RandomState(seed)
 
     def action_spec(self, physics: Physics) -> specs.BoundedArray:
         """Normalised actions: (24,) float32 in [-1, 1], in JOINT_NAMES order; see `Servos`."""
@@ -93,10 +85,6 @@ class BaodingTurning(base.Task):
         parts = physics.joint_positions(), balls.ravel(), self.targets(physics).ravel()
         return np.concatenate(parts).astype(np.float32)
 
-    def get_observation(self, physics: Physics) -> dict[str, Any]:
-        """The camera picture `image` (S, S, 3) uint8, `state` (40,) and joint angles."""
-        return observe(physics.picture, self._pixels, self.state(physics), physics.joint_positions())
-
     def get_reward(self, physics: Physics) -> float:
         """PDDM's reward of the present state."""
         return float(rewards.turning(physics.balls(), self.targets(physics), np.array(physics.wrist_angle())))
@@ -110,23 +98,8 @@ class BaodingTurning(base.Task):
         return {"radians": self._turned, "dropped": float(rewards.dropped(physics.balls()))}
 
 
-class BaodingEnvironment(control.Environment):
-    """The task as a `vmail_sim.world.World`."""
-
-    main_score = BaodingTurning.main_score
-    joint_count = JOINTS
-
-    def reseed(self, seed: int) -> None:
-        """See `World`."""
-        self.task.reseed(seed)
-
-    def picture(self, height: int, width: int) -> np.ndarray:
-        """See `World`."""
-        return self.physics.picture(height, width)
-
-    def score(self) -> dict[str, float]:
-        """See `BaodingTurning.score`."""
-        return self.task.score(self.physics)
+class BaodingEnvironment(HandEnvironment):
+    """The task as a world that planners can plan in."""
 
     def foresight(self) -> BaodingForesight:
         """See `vmail_sim.experts.mpc.Foreseeable`."""

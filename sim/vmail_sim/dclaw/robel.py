@@ -12,9 +12,10 @@ import numpy as np
 
 from vmail_core.robot import RobotInterface, load_robot
 from vmail_sim.dclaw import rewards, valve
-from vmail_sim.dclaw.base import ClawEnvironment, ClawTask
+from vmail_sim.dclaw.base import ClawTask
 from vmail_sim.dclaw.physics import ClawPhysics, PosePhysics, ValvePhysics, make_physics, make_pose_physics
 from vmail_sim.dclaw.randomisation import Randomisation
+from vmail_sim.hand import HandEnvironment
 
 GOALS = ("fixed", "random")
 TIMESTEP_S = 0.0025
@@ -199,13 +200,13 @@ def turn(
     dynamics: str = "fixed",
     look: str = "plain",
     lateness: str = "none",
-) -> ClawEnvironment:
+) -> HandEnvironment:
     """Build `dclaw_turn{3,4}` or `dclaw_screw{3,4}`; for the options see `GoalTask` and `Randomisation`."""
     kind, prongs = name.removeprefix("dclaw_")[:-1], int(name[-1])
     task_class, steps = (Screw, SCREW_STEPS) if kind == "screw" else (Turn, TURN_STEPS)
     physics, randomisation = make_physics(prongs, marked=True), Randomisation(dynamics, look, lateness)
     task = task_class(load_robot("dclaw"), randomisation, goal, pixels, seed)
-    return ClawEnvironment(physics, task, n_sub_steps=VALVE_SUBSTEPS, time_limit=steps * VALVE_SUBSTEPS * TIMESTEP_S)
+    return HandEnvironment(physics, task, n_sub_steps=VALVE_SUBSTEPS, time_limit=steps * VALVE_SUBSTEPS * TIMESTEP_S)
 
 
 def pose(
@@ -216,9 +217,9 @@ def pose(
     dynamics: str = "fixed",
     look: str = "plain",
     lateness: str = "none",
-) -> ClawEnvironment:
+) -> HandEnvironment:
     """Build `dclaw_pose`, with a claw that acts 20 times a second; for the options see `turn`."""
     robot = dataclasses.replace(load_robot("dclaw"), control_rate_hz=1.0 / (POSE_SUBSTEPS * TIMESTEP_S))
     physics, randomisation = make_pose_physics(), Randomisation(dynamics, look, lateness)
     task = Pose(robot, randomisation, goal, pixels, seed)
-    return ClawEnvironment(physics, task, n_sub_steps=POSE_SUBSTEPS, time_limit=POSE_STEPS * POSE_SUBSTEPS * TIMESTEP_S)
+    return HandEnvironment(physics, task, n_sub_steps=POSE_SUBSTEPS, time_limit=POSE_STEPS * POSE_SUBSTEPS * TIMESTEP_S)

@@ -8,9 +8,10 @@ import numpy as np
 
 from vmail_core.robot import RobotInterface, load_robot
 from vmail_sim.dclaw import rewards, valve
-from vmail_sim.dclaw.base import ClawEnvironment, ClawTask
+from vmail_sim.dclaw.base import ClawTask
 from vmail_sim.dclaw.physics import ValvePhysics, make_physics
 from vmail_sim.dclaw.randomisation import Randomisation
+from vmail_sim.hand import HandEnvironment
 
 EPISODE_STEPS = 80
 SUBSTEPS = 40  # of 2.5 ms: 10 Hz
@@ -97,9 +98,9 @@ def valve_turning(
     dynamics: str = "fixed",
     look: str = "plain",
     lateness: str = "none",
-) -> ClawEnvironment:
+) -> HandEnvironment:
     """Build `dclaw_valve{3,4}_{ccw,cw}`; for the options see `ValveTurning` and `Randomisation`."""
     prongs, direction = valve.parse_task(name)
     physics, randomisation = make_physics(prongs), Randomisation(dynamics, look, lateness)
     task = ValveTurning(load_robot("dclaw"), direction, prongs, randomisation, starts, kick, pixels, seed)
-    return ClawEnvironment(physics, task, n_sub_steps=SUBSTEPS, time_limit=EPISODE_STEPS * SUBSTEPS * 0.0025)
+    return HandEnvironment(physics, task, n_sub_steps=SUBSTEPS, time_limit=EPISODE_STEPS * SUBSTEPS * 0.0025)
