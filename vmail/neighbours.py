@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +16,7 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 
 from vmail.graph import GraphError, GraphNode
+from vmail_core.path_lock import PathLock
 
 DISCOVERY_S = 1.2  # from joining on; on an idle machine nodes find each other within a tenth of it
 LOOK_PERIOD_S = 0.05
@@ -48,16 +52,61 @@ class Neighbours:
         Raises:
             GraphError: some are; the message names those that were heard first.
         """
-        wanted = {f"{node.namespace}/{node.name}".lstrip("/") for node in nodes}
+        wanted = {_full_name(node) for node in nodes}
         while not (found := wanted & self._alive()):
             left = self._deadline - time.monotonic()
             if left <= 0.0 or stopping.wait(min(left, LOOK_PERIOD_S)):
                 return
-        raise GraphError(
-            f"running already: {', '.join(sorted(found))}, and a second graph would act on the same topics; stop that "
-            "one, or give this one a namespace of its own, like namespace:=left"
-        )
+        raise _running(found)
 
     def _alive(self) -> set[str]:
         names = self._node.get_node_names_and_namespaces()
         return {f"{namespace.strip('/')}/{name}".lstrip("/") for name, namespace in names}
+
+
+class NodeNames:
+    """The names of a graph's nodes, taken on this machine for as long as its process lives, or until `release`.
+
+    Of two graphs that are started within the same second neither hears the other: their nodes are not alive yet.
+    """
+
+    def __init__(self) -> None:
+        """Take none yet."""
+        self._locks: list[PathLock] = []
+
+    def take(self, nodes: Sequence[GraphNode]) -> None:
+        """Take all names, in this ROS domain.
+
+        Raises:
+            GraphError: one is taken; the message names it, and none is taken here.
+        """
+        domain = os.environ.get("ROS_DOMAIN_ID", "0")
+        folder = Path(tempfile.gettempdir()) / f"vmail-nodes-{os.getuid()}"
+        for name in sorted(map(_full_name, nodes)):  # of two at once, one takes all that both want
+            try:
+                self._locks.append(PathLock(folder / f"{domain}.{name.replace('/', '.')}", name))
+            except FileExistsError as error:
+                self.release()
+                raise _running({name}) from error
+
+    def release(self) -> None:
+        """Give them up."""
+        while self._locks:
+            self._locks.pop().release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+def _full_name(node: GraphNode) -> str:
+    return f"{node.namespace}/{node.name}".lstrip("/")
+
+
+def _running(names: set[str]) -> GraphError:
+    return GraphError(
+        f"running already: {', '.join(sorted(names))}, and a second graph would act on the same topics; stop that one, "
+        "or give this one a namespace of its own, like namespace:=left"
+    )

@@ -144,12 +144,13 @@ def up(graph: str, given: dict[str, str]) -> int:
         GraphError, ModuleNotFoundError: as `checked_graph`, or the graph's nodes run already; nothing was started then.
     """
     os.environ.update(node_environment())
-    from vmail.neighbours import Neighbours
+    from vmail.neighbours import Neighbours, NodeNames
 
-    with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
+    with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder, NodeNames() as names:
         run_dir = Path(folder)
         with Neighbours() as neighbours:
             nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())
+            names.take(nodes)
             neighbours.require_none_of(nodes, stopping)
         return 0 if stopping.is_set() else run_graph(nodes, run_dir, stopping)
 

@@ -11,11 +11,11 @@ import time
 import tty
 from pathlib import Path
 
+from vmail_core.path_lock import PathLock
 from vmail_core.robot import RobotSpec
 from vmail_hardware.emulator.chain import ServoChain
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import InstructionParser
-from vmail_hardware.emulator.path_lock import PathLock
 from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
 from vmail_hardware.emulator.servo import EmulatedServo
 from vmail_hardware.emulator.wire_check import WireCheck
@@ -69,7 +69,12 @@ class EmulatedBus:
         if self._thread is not None:
             return
         self._stopping.clear()
-        self._lock = PathLock(self.path)  # also while the port is unplugged
+        # Also while the port is unplugged. What the link leads to tells less: after a kill, its number may be that of
+        # somebody's new terminal; and a second bus would take the first one's link away.
+        refusal = (
+            f"{self.path} is served by another emulated bus that still runs: stop that one, or choose another path"
+        )
+        self._lock = PathLock(self.path, refusal)
         try:
             self._terminal = _Terminal(self.path)
         except OSError:

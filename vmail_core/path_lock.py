@@ -1,4 +1,4 @@
-"""One emulated bus a path: a second one would take the first one's link away, which nobody would reach again."""
+"""One owner a path, however its process ends: of an emulated bus, of a running node's name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from pathlib import Path
 
 
 class PathLock:
-    """A file beside a path that is locked while the path is served.
+    """A file beside a path that is locked while the path has an owner. The kernel lets go of it with the process."""
 
-    The kernel lets go of it however its process ends. What the link leads to tells less: after a kill, its number may
-    be that of somebody's new terminal.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, refusal: str) -> None:
         """Take the lock, making the folder if it is missing.
 
         Raises:
-            FileExistsError: an emulated bus that is alive serves the path.
+            FileExistsError: the path has an owner that is alive; with the text `refusal`.
         """
         self._file = path.with_name(f".{path.name}.lock")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +24,7 @@ class PathLock:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(self._descriptor)
-                raise FileExistsError(
-                    f"{path} is served by another emulated bus that still runs: stop that one, or choose another path"
-                ) from None
+                raise FileExistsError(refusal) from None
             if self._is_there():
                 return
             os.close(self._descriptor)  # of a file that its last owner has just removed
