@@ -81,10 +81,10 @@ class NodeNames:
             GraphError: one is taken; the message names it, and none is taken here.
         """
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
-        folder = Path(tempfile.gettempdir()) / f"vmail-nodes-{os.getuid()}"
+        place = Path(tempfile.gettempdir())
         for name in sorted(map(_full_name, nodes)):  # of two at once, one takes all that both want
             try:
-                self._locks.append(PathLock(folder / f"{domain}.{name.replace('/', '.')}", name))
+                self._locks.append(PathLock(place / f"vmail-{os.getuid()}-{domain}-{name.replace('/', '-')}", name))
             except FileExistsError as error:
                 self.release()
                 raise _running({name}) from error
