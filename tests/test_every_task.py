@@ -1,4 +1,4 @@
-"""Every kind of task starts to learn with its preset for two cores."""
+"""Every kind of task starts to learn with its preset for two cores, and one process at a time learns in a folder."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vmail.train import train_config
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import load_config
 from vmail_core.learners.run_folder import RunFolder
+from vmail_core.path_lock import PathLock
 from vmail_sim.experts.demos import demonstrate
 from vmail_sim.visual import VisualTask
 
@@ -53,3 +54,10 @@ def test_learning_starts(task: str, tmp_path: Path) -> None:
     rows = RunFolder(tmp_path / "run").metrics()
     assert rows[-1]["env_steps"] > 0 and all(np.isfinite(value) for row in rows for value in row.values())
     assert rows[-1]["actor_loss"] != 0.0
+
+
+def test_one_process_at_a_time_learns_in_a_folder(tmp_path: Path) -> None:
+    refused = pytest.raises(FileExistsError, match="another process learns in .*run: wait for it")
+    with PathLock(tmp_path / "run", "mine"), refused:
+        train_config(load_config("debug"), [], tmp_path / "run", Console(quiet=True))
+    assert not list(tmp_path.iterdir())

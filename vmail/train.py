@@ -25,6 +25,7 @@ from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.run_folder import RunFolder, write_text
 from vmail_core.learners.train import Progress, Trainer, write_video
 from vmail_core.learners.vmail import VMAIL
+from vmail_core.path_lock import PathLock
 from vmail_sim.visual import VisualTask
 
 GRID_PIXELS = 160
@@ -74,10 +75,21 @@ def train_config(
     console: Console,
     make_env: Callable[[], VisualEnv] | None = None,
 ) -> TrainResult:
-    """`train` with a config and episodes in hand, by default in the simulator of the config's task."""
+    """`train` with a config and episodes in hand, by default in the simulator of the config's task.
+
+    Raises:
+        FileExistsError: another process learns in that folder.
+    """
     keep_freed_memory()
     if make_env is None:
         make_env = functools.partial(VisualTask, config.task, config.model.image_size, **config.task_options)
+    with PathLock(Path(run_dir), f"another process learns in {run_dir}: wait for it, or choose another folder"):
+        return _train(config, demos, run_dir, console, make_env)
+
+
+def _train(
+    config: Config, demos: Sequence[Episode], run_dir: str | Path, console: Console, make_env: Callable[[], VisualEnv]
+) -> TrainResult:
     trainer = Trainer(config, demos, make_env(), run_dir, make_env=make_env)
     for remark in trainer.left_out:
         console.print(remark)

@@ -1,10 +1,11 @@
-"""One owner a path, however its process ends: of an emulated bus, of a running node's name."""
+"""One owner a path, however its process ends: of an emulated bus, a node's name, a folder that is written to."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from pathlib import Path
+from typing import Self
 
 
 class PathLock:
@@ -33,6 +34,14 @@ class PathLock:
         """Let go, and leave no file behind."""
         self._file.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        """Itself, with the lock."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let go."""
+        self.release()
 
     def _is_there(self) -> bool:
         try:

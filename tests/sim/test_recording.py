@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vmail_core.episodes.store import read_episode
+from vmail_core.path_lock import PathLock
 from vmail_sim.experts import recording
 from vmail_sim.experts.recording import LEAST_SCORE, REPORT, Recorded, record_demonstrations
 
@@ -88,6 +89,15 @@ def test_what_does_not_belong_together_is_not_put_together(tmp_path):
     (tmp_path / REPORT).write_text("{")
     with pytest.raises(ValueError, match=f"{REPORT} is damaged"):
         record_demonstrations(TASK, 1, tmp_path)
+
+
+def test_one_process_at_a_time_records_in_a_folder(tmp_path):
+    with (
+        PathLock(tmp_path / "demos", "mine"),
+        pytest.raises(FileExistsError, match="another process records in .*demos"),
+    ):
+        record(tmp_path / "demos")
+    assert not (tmp_path / "demos").exists()
 
 
 def test_an_expert_that_never_does_well_is_an_error_and_so_is_none(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from typing import Any
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import SUFFIX, write_episode
+from vmail_core.path_lock import PathLock
 from vmail_core.worker_pool import ATTEMPTS, WorkerPool, WorkerPoolError
 from vmail_sim.experts.demos import demonstrate, simulator
 from vmail_sim.experts.policy import fingerprint, load_expert
@@ -56,12 +57,20 @@ def record_demonstrations(
     Raises:
         ValueError: `out` holds demonstrations of something else.
         FileNotFoundError: the task has no expert.
+        FileExistsError: another process records there.
         RuntimeError: too many starts end below `LEAST_SCORE`, or one of them failed in worker after worker.
     """
-    least = LEAST_SCORE.get(task, float("-inf"))
     facts = {"task": task, "image_size": image_size, "least_score": LEAST_SCORE.get(task), "expert": fingerprint(task)}
-    report = _Report(Path(out), {**facts, "simulator": simulator(task)})
-    found, starts = Recorded(), range(seed, seed + MOST_STARTS * episodes)
+    with PathLock(Path(out), f"another process records in {out}: wait for it, or choose another folder"):
+        report = _Report(Path(out), {**facts, "simulator": simulator(task)})
+        return _record(report, episodes, range(seed, seed + MOST_STARTS * episodes), workers, tell)
+
+
+def _record(
+    report: _Report, episodes: int, starts: range, workers: int, tell: Callable[[int, Score, bool], None]
+) -> Recorded:
+    task, image_size = report.facts["task"], report.facts["image_size"]
+    least, found = LEAST_SCORE.get(task, float("-inf")), Recorded()
     new = (start for start in starts if start not in report)
 
     def wanted() -> int:
@@ -70,7 +79,7 @@ def record_demonstrations(
     with contextlib.closing(_played(task, image_size, new, workers, wanted)) as played:
         for start in starts:
             if not wanted():
-                break
+                return found
             if start not in report:
                 report.add(start, next(played), least)
                 tell(start, report.score(start), report.is_kept(start))
@@ -120,7 +129,7 @@ class _Report:
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self._folder, self._path = folder, folder / REPORT
-        self._facts, self._starts = facts, dict[str, dict[str, Any]]()
+        self.facts, self._starts = facts, dict[str, dict[str, Any]]()
         if self._path.exists():
             self._read()
 
@@ -130,7 +139,7 @@ class _Report:
             self._starts = dict(known.pop("starts"))
         except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(f"{self._path} is damaged ({error}): move {self._folder} away") from error
-        for name, value in self._facts.items():
+        for name, value in self.facts.items():
             if known.get(name) != value:
                 found = f"{name} {known.get(name)}, not {value}"
                 raise ValueError(f"{self._folder} holds demonstrations with {found}: give another --out")
@@ -157,8 +166,8 @@ class _Report:
         self._starts[str(start)] = {"score": episode.provenance["score"], "kept": kept}
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({**self._facts, "starts": self._starts}, indent=1) + "\n")
+        temporary.write_text(json.dumps({**self.facts, "starts": self._starts}, indent=1) + "\n")
         temporary.replace(self._path)
 
     def _episode(self, start: int) -> Path:
-        return self._folder / f"{self._facts['task']}_{start:05d}{SUFFIX}"
+        return self._folder / f"{self.facts['task']}_{start:05d}{SUFFIX}"
