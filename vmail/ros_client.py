@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from vmail_nodes.leaving import settle
 from vmail_nodes.messages import ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
@@ -59,6 +60,7 @@ class RosClient:
     def close(self) -> None:
         """Leave ROS."""
         self._executor.shutdown()
+        settle()
         self.node.destroy_node()
         self._context.try_shutdown()
 

@@ -5,6 +5,7 @@ Waiting is patient, so that a busy machine fails nothing. What a node owes in ti
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import signal
@@ -26,6 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from vmail_nodes.diagnostics import reason_of
+from vmail_nodes.leaving import SETTLE_S, settle
 from vmail_nodes.messages import NS_PER_S, ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
@@ -106,6 +108,7 @@ class Ros:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._closing = threading.Event()
+        self._retired: collections.deque[tuple[float, Any]] = collections.deque()  # clients, and since when
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.diagnostics = self.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
@@ -123,6 +126,7 @@ class Ros:
         self._closing.set()
         self._thread.join(5.0)
         self._executor.shutdown()
+        settle()
         self.node.destroy_node()
         self._context.try_shutdown()
 
@@ -170,7 +174,14 @@ class Ros:
                     time.sleep(POLL_PERIOD_S)
             return answered.is_set()
         finally:
-            self.node.destroy_client(client)
+            self._retire(client)
+
+    def _retire(self, client: Any) -> None:
+        """Destroy it in a while, and those whose time has come; see `settle`."""
+        now = time.monotonic()
+        self._retired.append((now, client))
+        while now - self._retired[0][0] > SETTLE_S:
+            self.node.destroy_client(self._retired.popleft()[1])
 
     def call(self, service_type: type, name: str, request: Any = None, timeout: float = START_TIMEOUT_S) -> Any:
         """Call a service, waiting for it to appear; returns the response. Services begin with their node's name."""
@@ -189,7 +200,7 @@ class Ros:
                     return future.result()
             raise AssertionError(f"service {name} did not answer in {timeout} s")
         finally:
-            self.node.destroy_client(client)
+            self._retire(client)
 
     def set_parameter(self, node_name: str, name: str, value: Any) -> None:
         """Set a parameter of a running node; fails when the node refuses."""

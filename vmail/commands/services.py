@@ -32,6 +32,8 @@ def call(arguments: argparse.Namespace) -> int:
     os.environ.update(node_environment())
     import rclpy
 
+    from vmail_nodes.leaving import settle
+
     rclpy.init()
     node = rclpy.create_node("vmail_call")
     try:
@@ -41,6 +43,7 @@ def call(arguments: argparse.Namespace) -> int:
             return 0
         return _call(node, arguments.service, arguments.value)
     finally:
+        settle()
         node.destroy_node()
         rclpy.try_shutdown()
 

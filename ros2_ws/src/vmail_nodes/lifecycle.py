@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
+from vmail_nodes.leaving import settle
 from vmail_nodes.realtime import request_realtime
 
 # Of nodes between camera and motors. The driver, which waits most of the time, has more: under SCHED_RR an equal does
@@ -126,6 +127,8 @@ class ManagedNode(LifecycleNode):
 
     def destroy_endpoints(self, endpoints: list[Any]) -> None:
         """Destroy services, subscriptions and timers, and empty the list."""
+        if endpoints:
+            settle()
         while endpoints:
             endpoint = endpoints.pop()
             if isinstance(endpoint, Service):
@@ -232,6 +235,7 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
+            settle()
             node.destroy_node()
         # Whatever still refers to the node keeps its DDS participant, and that 17 MB of shared memory after the end.
         node = None
