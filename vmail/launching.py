@@ -22,7 +22,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments
-from vmail.neighbours import Neighbours, NodeNames
+from vmail.neighbours import Neighbours
 from vmail.preflight import checked_graph
 
 
@@ -46,11 +46,8 @@ def _start(context: LaunchContext, graph: str) -> list:
     atexit.register(shutil.rmtree, run_dir, ignore_errors=True)
     actions: list = []
     # ROS's launch gives its nodes no terminal. What is raised here ends it with one line, before anything starts.
-    names = NodeNames()
-    atexit.register(names.release)
     with Neighbours() as neighbours:
         nodes = checked_graph(graph, given, run_dir, terminal=False)
-        names.take(nodes)
         neighbours.require_none_of(nodes, stopping=threading.Event())
     for node in nodes:
         process = _process(node)

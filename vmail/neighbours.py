@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +13,6 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 
 from vmail.graph import GraphError, GraphNode
-from vmail_core.path_lock import PathLock
 
 DISCOVERY_S = 1.2  # from joining on; on an idle machine nodes find each other within a tenth of it
 LOOK_PERIOD_S = 0.05
@@ -62,43 +58,6 @@ class Neighbours:
     def _alive(self) -> set[str]:
         names = self._node.get_node_names_and_namespaces()
         return {f"{namespace.strip('/')}/{name}".lstrip("/") for name, namespace in names}
-
-
-class NodeNames:
-    """The names of a graph's nodes, taken on this machine for as long as its process lives, or until `release`.
-
-    Of two graphs that are started within the same second neither hears the other: their nodes are not alive yet.
-    """
-
-    def __init__(self) -> None:
-        """Take none yet."""
-        self._locks: list[PathLock] = []
-
-    def take(self, nodes: Sequence[GraphNode]) -> None:
-        """Take all names, in this ROS domain.
-
-        Raises:
-            GraphError: one is taken; the message names it, and none is taken here.
-        """
-        domain = os.environ.get("ROS_DOMAIN_ID", "0")
-        place = Path(tempfile.gettempdir())
-        for name in sorted(map(_full_name, nodes)):  # of two at once, one takes all that both want
-            try:
-                self._locks.append(PathLock(place / f"vmail-{os.getuid()}-{domain}-{name.replace('/', '-')}", name))
-            except FileExistsError as error:
-                self.release()
-                raise _running({name}) from error
-
-    def release(self) -> None:
-        """Give them up."""
-        while self._locks:
-            self._locks.pop().release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
 
 
 def _full_name(node: GraphNode) -> str:

@@ -144,13 +144,12 @@ def up(graph: str, given: dict[str, str]) -> int:
         GraphError, ModuleNotFoundError: as `checked_graph`, or the graph's nodes run already; nothing was started then.
     """
     os.environ.update(node_environment())
-    from vmail.neighbours import Neighbours, NodeNames
+    from vmail.neighbours import Neighbours
 
-    with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder, NodeNames() as names:
+    with _signals_noted() as stopping, tempfile.TemporaryDirectory(prefix="vmail-") as folder:
         run_dir = Path(folder)
         with Neighbours() as neighbours:
             nodes = checked_graph(graph, given, run_dir, terminal=sys.stdin.isatty())
-            names.take(nodes)
             neighbours.require_none_of(nodes, stopping)
         return 0 if stopping.is_set() else run_graph(nodes, run_dir, stopping)
 

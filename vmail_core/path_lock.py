@@ -1,4 +1,4 @@
-"""One owner a path, however its process ends: of an emulated bus, a node's name, a folder that is written to."""
+"""One owner a path, however its process ends: of an emulated bus, of a folder that is written to."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from vmail.graph import load_graph
-from vmail.neighbours import NodeNames
 from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
 from vmail_hardware.emulator import EmulatedBus
@@ -100,26 +99,6 @@ def test_a_graph_that_runs_already_is_not_started_again(ros: Ros, up, tmp_path: 
     ros.wait_reason("dynamixel_driver", "no_command_yet", since_ns=time.time_ns())
     held = Path(f"/proc/{again.process.pid}/maps").read_text()
     assert "/dev/shm/fastrtps" not in held, "whoever looked has left ROS"
-
-
-def test_of_two_graphs_that_are_started_at_once_one_runs(ros: Ros, up) -> None:
-    words = ("dclaw_teleop_demo", "sim:=true", "teleop:=none", "record:=none")
-    both = [up(*words) for _ in range(2)]
-    ros.wait_reason("dynamixel_driver", "no_command_yet")
-    (refused,) = [graph for graph in both if graph.process.poll() is not None]
-    (running,) = [graph for graph in both if graph is not refused]
-    code, output = refused.wait()
-    assert (code, output.count("\n")) == (2, 1) and "running already: " in output, output
-    running.process.send_signal(signal.SIGINT)
-    assert running.wait()[0] == 0, running.output
-    third = up(*words)
-    ros.wait_reason("dynamixel_driver", "no_command_yet", since_ns=time.time_ns())
-    third.process.send_signal(signal.SIGKILL)
-    third.process.wait()
-    until(lambda: not third.descendants(), "nodes end with their graph")
-    names = NodeNames()
-    names.take(load_graph("dclaw_teleop_demo", {"sim": "true", "teleop": "none", "record": "none"}, Path("unused")))
-    names.release()  # whoever is killed keeps no names
 
 
 def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:
