@@ -48,24 +48,16 @@ class Neighbours:
         Raises:
             GraphError: some are; the message names those that were heard first.
         """
-        wanted = {_full_name(node) for node in nodes}
+        wanted = {f"{node.namespace}/{node.name}".lstrip("/") for node in nodes}
         while not (found := wanted & self._alive()):
             left = self._deadline - time.monotonic()
             if left <= 0.0 or stopping.wait(min(left, LOOK_PERIOD_S)):
                 return
-        raise _running(found)
+        raise GraphError(
+            f"running already: {', '.join(sorted(found))}, and a second graph would act on the same topics; stop that "
+            "one, or give this one a namespace of its own, like namespace:=left"
+        )
 
     def _alive(self) -> set[str]:
         names = self._node.get_node_names_and_namespaces()
         return {f"{namespace.strip('/')}/{name}".lstrip("/") for name, namespace in names}
-
-
-def _full_name(node: GraphNode) -> str:
-    return f"{node.namespace}/{node.name}".lstrip("/")
-
-
-def _running(names: set[str]) -> GraphError:
-    return GraphError(
-        f"running already: {', '.join(sorted(names))}, and a second graph would act on the same topics; stop that one, "
-        "or give this one a namespace of its own, like namespace:=left"
-    )

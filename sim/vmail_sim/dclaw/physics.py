@@ -38,7 +38,10 @@ class ClawPhysics(mujoco.Physics):
         self.after_reset()
 
     def command(self, goals: np.ndarray, late_by: int = 0) -> None:
-        """Give the servos goals (9,), which reach them `late_by` physics steps into the coming control step."""
+        """Give the servos goals (9,) rad, which reach them `late_by` physics steps into the coming control step.
+
+        That must have as many.
+        """
         self._late = goals, late_by
 
     def step(self, nstep: int = 1) -> None:

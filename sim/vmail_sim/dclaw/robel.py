@@ -55,12 +55,10 @@ class GoalTask(ClawTask):
         self._points, self._successes, self._steps = 0.0, 0, 0
 
     def count(self, points: float, success: bool) -> None:
-        """What a step earned."""
-        self._points, self._successes, self._steps = (
-            self._points + points,
-            self._successes + bool(success),
-            self._steps + 1,
-        )
+        """What a step earned: robel's points, in [0, 1], and whether the goal is met."""
+        self._points += points
+        self._successes += bool(success)
+        self._steps += 1
 
     def score(self, physics: ClawPhysics) -> dict[str, float]:
         """Share of the steps at whose end the goal was met, and robel's points, both in [0, 1]."""
