@@ -1,7 +1,8 @@
 """The floor under an update: its convolutions and matrix products alone.
 
 Records every such operation that a call makes, forwards and backwards, with shapes and memory layouts, and repeats them
-on random numbers without anything in between.
+on random numbers without anything in between. What lay in different places still does: with one tensor for all of the
+same shape, weights would come from caches that they do not fit into (5 % less time for the claw on an AMD EPYC).
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _stand_in(self, argument: Any) -> Any:
-        """Random numbers as the tensor lies in memory; one tensor serves all of the same kind."""
+        """Random numbers as the tensor lies in memory; where it is met again, the same ones."""
         if not isinstance(argument, Tensor):
             return argument
-        key = (tuple(argument.shape), argument.stride(), argument.dtype, str(argument.device))
+        key = (argument.data_ptr(), tuple(argument.shape), argument.stride(), argument.dtype, str(argument.device))
         if key not in self._like:
             # A dimension of stride 0 is one that was expanded: one row of numbers, shown many times.
             stored = [1 if step == 0 else size for size, step in zip(argument.shape, argument.stride(), strict=True)]
