@@ -39,6 +39,25 @@ def test_a_training_goes_on_where_it_was(
     assert len(sac.curve_of(out).read_text().splitlines()) == 1, "a new training has a curve of its own"
 
 
+def test_a_training_begins_with_the_networks_of_a_kindred_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sac, "EVERY", 100)
+    monkeypatch.setattr(sac, "EVALUATED", 1)
+    walk, stand, work = tmp_path / "walk.safetensors", tmp_path / "stand.safetensors", tmp_path / "work"
+    given = ["walker_stand", "--steps", "100", "--seed", "1", "--out", str(stand), "--start-from", str(work)]
+    with pytest.raises(SystemExit):
+        sac.main(given)
+    assert f"{work} holds no sac.zip: train that one first, with --work" in capsys.readouterr().err
+
+    sac.main(["walker_walk", "--steps", "100", "--out", str(walk), "--work", str(work)])
+    sac.main(given)
+    before, after = load_expert(walk), load_expert(stand)
+    state = np.ones(24, np.float32)
+    np.testing.assert_array_equal(before(state), after(state), "nothing is learned in the first 1000 steps")
+    assert after.metadata["command"].endswith(f"walker_stand --steps 100 --seed 1 --start-from {work}")
+
+
 def test_tasks_without_a_recipe_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
         ValueError, match="no recipe for the expert of chess; there are some for: cheetah, dclaw_pose, "
