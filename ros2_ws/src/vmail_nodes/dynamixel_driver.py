@@ -211,7 +211,8 @@ class DynamixelDriver(ManagedNode):
                 self._begin_anew()
             self._publish_state(self._state)
             if turn == self._health_every // 2:  # not in the tick that reads more anyway
-                self._guard.update_health(self._bus.read_health(), self._torque_wanted)
+                # Where torque was refused, none was lost.
+                self._guard.update_health(self._bus.read_health(), self._torque and self._torque_wanted)
         except (BusReadError, BusWriteError) as error:  # the latter where not even the question got out
             self._silent_reads += 1
             self._silence = str(error)
@@ -293,6 +294,10 @@ class DynamixelDriver(ManagedNode):
             again = self.how_to_call("~/torque false")
             detail = f"it could not be switched off everywhere; {again} again, or cut the servos' power"
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
+        elif self._torque_wanted and not self._torque and self._guard.latched is not None:
+            again = self.how_to_call("~/reset_guard")
+            detail = f"{decision.detail}. Torque is off. {self._refusal}{again} restarts servos that have shut down"
+            self._diagnostics.report(diagnostics.ERROR, str(self._guard.latched), detail)
         elif not self._torque:
             detail = f"{self._refusal}Commands are ignored; {self.how_to_call('~/torque true')} switches it on"
             self._diagnostics.report(diagnostics.WARN, "torque_off", detail)

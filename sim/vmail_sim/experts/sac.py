@@ -211,7 +211,7 @@ def start(env: StateEnv, seed: int, work: Path | None, kindred: Path | None = No
         device="cpu",
     )
     if kindred is not None:
-        model.set_parameters(kindred / NETWORKS, device="cpu")
+        model.set_parameters(str(kindred / NETWORKS), device="cpu")
     return model
 
 

@@ -128,7 +128,9 @@ def test_torque_that_would_move_a_joint_stays_off_and_says_why(ros: Ros, bus: Em
     assert torque(bus) == [0] * SPEC.action_size
     status = ros.wait_reason("dynamixel_driver", "torque_off")
     assert "servo 10 (FFJ10) stands at" in status.message
+    time.sleep(1.5)  # every servo's health is read meanwhile
     assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True)).success
+    ros.wait_reason("dynamixel_driver", "no_command_yet")  # torque that was refused was not lost
 
 
 def test_a_hand_whose_port_comes_back_without_a_servo_can_be_let_go(
@@ -153,6 +155,11 @@ def test_a_hardware_error_latches(ros: Ros, bus: EmulatedBus, commander: Command
     assert "11" in status.message
     refused = ros.call(Trigger, "dynamixel_driver/reset_guard")
     assert not refused.success and "torque_enable of servo 11" in refused.message
+    refused = ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=True))
+    assert not refused.success and "torque_enable of servo 11" in refused.message
+    status = ros.wait_reason("dynamixel_driver", "hardware_error")
+    assert "servo 11 (FFJ11) reports overheating. Torque is off. " in status.message
+    assert "`vmail call dynamixel_driver/reset_guard` restarts servos" in status.message
     bus.faults.hardware_errors = {}
     answer = ros.call(Trigger, "dynamixel_driver/reset_guard")
     assert answer.success and answer.message == "cleared hardware_error, restarted servo 11 (FFJ11)"
