@@ -1,0 +1,109 @@
+"""Goals and torque through `DynamixelBus`, with the real SDK on an emulated bus."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from bus_bench import TICK, torque, wait_until
+
+from vmail_core.robot import RobotSpec
+from vmail_hardware.bus import DynamixelBus
+from vmail_hardware.bus_errors import BusWriteError
+from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
+
+
+def test_goals_move_the_joints(bus: DynamixelBus, spec: RobotSpec) -> None:
+    bus.set_torque(True)
+    goals = spec.rest + np.linspace(-0.2, 0.2, 9)
+    bus.write_goals(goals)
+    wait_until(lambda: bool(np.allclose(bus.read().position, goals, atol=2 * TICK)))
+
+
+@pytest.mark.parametrize("goals", [np.full(9, np.nan), np.zeros(8), np.full(9, np.inf)])
+def test_goals_that_are_none_are_refused(bus: DynamixelBus, emulated: EmulatedBus, goals: np.ndarray) -> None:
+    before = emulated.servo(10).get("goal_position")
+    with pytest.raises(ValueError, match="9 finite angles"):
+        bus.write_goals(goals)
+    assert emulated.servo(10).get("goal_position") == before
+
+
+def test_goals_beyond_the_servo_are_sent_as_its_limit(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    bus.write_goals(np.full(9, 100.0))
+    bus.read()  # sync write is not acknowledged; what comes after it is handled after it
+    assert emulated.servo(10).get("goal_position") == 4095
+
+
+def test_torque_on_moves_nothing(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    plant = emulated.plant
+    assert isinstance(plant, FirstOrderPlant)
+    pose = spec.rest + 0.3
+    plant.push(pose)  # the servos' goals are still where they were at power-on
+    bus.set_torque(True)
+    assert torque(emulated, spec) == [1] * 9
+    time.sleep(0.2)
+    np.testing.assert_allclose(bus.read().position, pose, atol=TICK)
+
+
+def test_force_comes_and_goes_gradually(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    shares: list[float] = []
+    set_goals = emulated.plant.set_goals
+
+    def watch(goals: np.ndarray, strength: np.ndarray) -> None:
+        shares.append(float(strength[0]))
+        set_goals(goals, strength)
+
+    emulated.plant.set_goals = watch  # type: ignore[method-assign]
+    bus.set_torque(True, ramp_s=0.2)
+    up = len(shares)
+    assert shares[0] < 0.1 and shares[-1] == 1.0 and np.diff(shares).max() < 0.15 and np.all(np.diff(shares) >= 0.0)
+    bus.release(0.2)
+    assert np.diff(shares[up - 1 :]).min() > -0.15 and shares[-1] == 0.0 and torque(emulated, spec) == [0] * 9
+    assert emulated.servo(10).get("goal_pwm") == 885, "as other programs expect it"
+    bus.set_torque(True)
+    shares.clear()
+    bus.set_torque(True, ramp_s=0.2)
+    assert min(shares, default=1.0) == 1.0, "what is held already must not drop"
+
+
+def test_torque_on_clears_what_other_programs_left(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    emulated.servo(22).set("bus_watchdog", -1)
+    emulated.servo(22).set("profile_velocity", 10)
+    bus.set_torque(True)
+    assert emulated.servo(22).get("bus_watchdog") == 0
+    assert emulated.servo(22).get("profile_velocity") == 0
+
+
+def test_torque_survives_lost_packets(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+    for lost in (1, 3, 9):
+        emulated.faults.lose_next = lost
+        bus.set_torque(True)
+        assert torque(emulated, spec) == [1] * 9
+        emulated.faults.lose_next = lost
+        bus.set_torque(False)
+        assert torque(emulated, spec) == [0] * 9
+
+
+def test_a_servo_that_refuses_torque_leaves_all_of_it_off(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    emulated.faults.hardware_errors[11] = 0x20
+    with pytest.raises(BusWriteError, match=r"torque_enable of servo 11 \(FFJ11\)") as caught:
+        bus.set_torque(True)
+    assert caught.value.servo_ids == (11,)
+    assert torque(emulated, spec) == [0] * 9
+    emulated.faults.hardware_errors.clear()
+    bus.reboot(11)
+    bus.set_torque(True)
+
+
+def test_watchdog_stops_servos_that_hear_nothing(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0, watchdog_s=0.1)
+    bus.open()
+    bus.set_torque(True)
+    wait_until(lambda: emulated.servo(10).get("bus_watchdog") == -1)
+    assert bus.read_health().watchdog_tripped
+    bus.set_torque(True)
+    assert emulated.servo(10).get("bus_watchdog") == 5
+    bus.close()
