@@ -4,7 +4,7 @@ import pytest
 import vmail_sim
 from vmail_core.robot import load_robot
 from vmail_sim.dclaw import tasks
-from vmail_sim.experts import load_expert
+from vmail_sim.experts import load_expert, policy
 from vmail_sim.experts.demos import demonstrate
 from vmail_sim.visual import VisualTask
 
@@ -111,6 +111,7 @@ def test_an_expert_refuses_a_state_of_another_size():
         load_expert("dclaw_valve3_ccw")(np.zeros(7))
 
 
-def test_no_expert_says_how_to_train_one():
-    with pytest.raises(FileNotFoundError, match="python -m vmail_sim.experts.sac dclaw_screw3"):
-        load_expert("dclaw_screw3")
+def test_no_expert_says_how_to_train_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(policy, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match="python -m vmail_sim.experts.sac cheetah_run"):
+        load_expert("cheetah_run")

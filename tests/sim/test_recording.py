@@ -10,7 +10,7 @@ import pytest
 
 from vmail_core.episodes.store import read_episode
 from vmail_core.path_lock import PathLock
-from vmail_sim.experts import recording
+from vmail_sim.experts import policy, recording
 from vmail_sim.experts.recording import LEAST_SCORE, REPORT, Recorded, record_demonstrations
 
 TASK, LEAST = "dclaw_valve3_ccw", 14.0
@@ -105,9 +105,10 @@ def test_an_expert_that_never_does_well_is_an_error_and_so_is_none(tmp_path, mon
     with pytest.raises(RuntimeError, match=r"3 of 3 starts of dclaw_valve3_ccw ended below 100 \(radians\), and 0"):
         record_demonstrations(TASK, 1, tmp_path / "none")
     assert not names(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"train one with: python -m vmail_sim\.experts\.sac dclaw_screw3"):
-        record_demonstrations("dclaw_screw3", 1, tmp_path / "screw")
-    assert not (tmp_path / "screw").exists()
+    monkeypatch.setattr(policy, "WEIGHTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"train one with: python -m vmail_sim\.experts\.sac cheetah_run"):
+        record_demonstrations("cheetah_run", 1, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_world_that_breaks_in_every_process_is_one_clear_error(tmp_path, monkeypatch):

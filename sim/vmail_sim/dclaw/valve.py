@@ -87,6 +87,11 @@ def valve_state(
 
     The phase repeats with the prongs, as the valve looks and feels.
     """
-    phase = prongs * valve_angle
-    valve = np.array([np.cos(phase), np.sin(phase), valve_velocity])
+    valve = phase_state(prongs, valve_angle, valve_velocity)
     return np.concatenate([joints, velocities, valve, last_action]).astype(np.float32)
+
+
+def phase_state(prongs: int, valve_angle: float, valve_velocity: float) -> np.ndarray:
+    """(3,) cosine and sine of the valve's phase, and its speed."""
+    phase = prongs * valve_angle
+    return np.array([np.cos(phase), np.sin(phase), valve_velocity])

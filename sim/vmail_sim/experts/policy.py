@@ -6,17 +6,31 @@ import importlib
 import importlib.util
 import json
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vmail_core.episodes.hashing import sha256_of
 
-# Experts that nothing was trained for, by task, as "module:class".
-RULES = {
-    "baoding": "vmail_sim.experts.mpc:Planner",
-    "car_racing": "vmail_sim.experts.driver:TrackDriver",
+
+class Rule(NamedTuple):
+    """An expert that nothing was trained for, as "module:class", and tasks whose trained experts it makes use of."""
+
+    place: str
+    uses: tuple[str, ...] = ()
+
+
+WEIGHTS = Path(__file__).with_name("weights")  # where trained ones ship
+_VALVES = {prongs: (f"dclaw_valve{prongs}_ccw", f"dclaw_valve{prongs}_cw") for prongs in (3, 4)}
+RULES = {  # by task
+    "baoding": Rule("vmail_sim.experts.mpc:Planner"),
+    "car_racing": Rule("vmail_sim.experts.driver:TrackDriver"),
+    "dclaw_pose": Rule("vmail_sim.experts.claw:PoseTaker"),
+    "dclaw_screw3": Rule("vmail_sim.experts.claw:TurnerOfThree", _VALVES[3]),
+    "dclaw_screw4": Rule("vmail_sim.experts.claw:TurnerOfFour", _VALVES[4]),
+    "dclaw_turn3": Rule("vmail_sim.experts.claw:TurnerOfThree", _VALVES[3]),
+    "dclaw_turn4": Rule("vmail_sim.experts.claw:TurnerOfFour", _VALVES[4]),
 }
 
 
@@ -54,7 +68,7 @@ class ExpertPolicy:
 
 def expert_path(task: str) -> Path:
     """Where the trained expert of a task ships."""
-    return Path(__file__).with_name("weights") / f"{task}.safetensors"
+    return WEIGHTS / f"{task}.safetensors"
 
 
 def has_expert(task: str) -> bool:
@@ -69,9 +83,10 @@ def fingerprint(task: str) -> str:
         FileNotFoundError: no expert ships for that name; the message holds the command that trains one.
     """
     if task in RULES:
-        spec = importlib.util.find_spec(RULES[task].split(":")[0])
-        assert spec is not None and spec.origin is not None, RULES[task]
-        return f"{RULES[task]} {sha256_of([Path(spec.origin)])[:12]}"
+        rule = RULES[task]
+        spec = importlib.util.find_spec(rule.place.split(":")[0])
+        assert spec is not None and spec.origin is not None, rule
+        return f"{rule.place} {sha256_of([Path(spec.origin), *map(expert_path, rule.uses)])[:12]}"
     path = _require_file(expert_path(task), task)
     return f"{path.name} {sha256_of([path])[:12]}"
 
@@ -90,7 +105,7 @@ def load_expert(task_or_path: str | Path) -> Expert:
         ValueError: the file is no expert.
     """
     if task_or_path in RULES:
-        module, name = RULES[str(task_or_path)].split(":")
+        module, name = RULES[str(task_or_path)].place.split(":")
         return getattr(importlib.import_module(module), name)()
     path = Path(task_or_path)
     if path.suffix != ".safetensors":

@@ -21,7 +21,14 @@ from vmail_sim.experts.policy import fingerprint, load_expert
 from vmail_sim.visual import VisualTask
 
 # The task's main score from which on an episode is a demonstration; the next start takes the place of one below it.
-LEAST_SCORE = {"baoding": 8.0, "car_racing": 850.0}
+LEAST_SCORE = {
+    "baoding": 8.0,
+    "car_racing": 850.0,
+    "dclaw_screw3": 0.5,
+    "dclaw_screw4": 0.5,
+    "dclaw_turn3": 0.25,
+    "dclaw_turn4": 0.25,
+}
 MOST_STARTS = 3  # tried for each demonstration, before it is the expert that is wrong
 REPORT = "expert_report.json"
 

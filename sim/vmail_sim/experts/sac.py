@@ -58,9 +58,6 @@ class Recipe:
 RECIPES = {  # by the beginning of a task's name
     # A step takes little time beside an update, so there are four for each, where SAC usually has one.
     "cheetah": Recipe(7e-4, 0.99, 4, 1.0, 0.0, {}),
-    "dclaw_pose": Recipe(7e-4, 0.97, 2, 1.0, 0.05, {"goal": "random"}),
-    "dclaw_screw": Recipe(7e-4, 0.97, 2, 0.1, 0.05, {"goal": "random"}),
-    "dclaw_turn": Recipe(7e-4, 0.97, 2, 0.1, 0.05, {"goal": "random"}),
     "dclaw_valve": Recipe(7e-4, 0.97, 2, 0.2, 0.05, {"starts": "wide"}),
     "walker_walk": Recipe(3e-4, 0.99, 1, 1.0, 0.0, {}),
     "walker": Recipe(7e-4, 0.99, 4, 1.0, 0.0, {}),
