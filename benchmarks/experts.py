@@ -62,7 +62,8 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
                 continue
             name = runs[0]["judged_by"]
             values, returns = ([run["scores"][key] for run in runs] for key in (name, "return"))
-            found = f"{np.mean(values):.1f} | {np.std(values):.1f} | {min(values):.1f} | {np.mean(returns):.1f}"
+            judged = " | ".join(f"{value:.2f}" for value in (np.mean(values), np.std(values), min(values)))
+            found = f"{judged} | {np.mean(returns):.1f}"
             lines.append(f"| {task} | {policy} | {len(runs)} | {name} | {found} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
@@ -85,7 +86,7 @@ def main() -> int:
                 if study.find(key):
                     continue
                 scores = play(policy, env, seed)
-                print(f"{task}, {policy}, seed {seed}: {env.main_score} {scores[env.main_score]:.1f}", flush=True)
+                print(f"{task}, {policy}, seed {seed}: {env.main_score} {scores[env.main_score]:.2f}", flush=True)
                 study.add(
                     {**key, "judged_by": env.main_score, "scores": scores, "commit": git_commit(), "machine": machine()}
                 )
