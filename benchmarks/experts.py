@@ -1,11 +1,11 @@
-"""How good the experts are: ten episodes each, beside doing nothing and acting at random.
+"""How good the experts are: ten episodes each, beside zero and random actions.
 
     python benchmarks/experts.py [--tasks dclaw_valve3_ccw ...] [--episodes 10] [--out results/experts.json]
 
 Starts are those of seeds 300,000 and up, by which no expert was made or tuned; every start counts, also those that
-`vmail expert` would leave out. Episodes that the file holds are not played again, so it may be stopped at any time. An
-episode of Baoding balls is planned for two minutes and more, the others take seconds. Writes the JSON file and a table
-beside it.
+`vmail expert` would leave out. Episodes that the file holds are not played again unless expert or world are others now,
+so it may be stopped at any time. An episode of Baoding balls is planned for two minutes and more, the others take
+seconds. Writes the JSON file and a table beside it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import vmail_sim
 from vmail.demo.settings import ROOT
 from vmail_core.provenance import git_commit, machine
 from vmail_sim.experts import has_expert, load_expert
-from vmail_sim.experts.demos import demonstrate
+from vmail_sim.experts.demos import demonstrate, simulator
+from vmail_sim.experts.policy import fingerprint
 from vmail_sim.visual import VisualTask
 
 FIRST_SEED = 300_000
-EXPERT, ZERO, RANDOM = "expert", "no action", "random actions"
+EXPERT, ZERO, RANDOM = "expert", "zero action", "random actions"
 POLICIES = (EXPERT, ZERO, RANDOM)
 
 
@@ -40,6 +41,15 @@ def play(policy: str, env: VisualTask, seed: int) -> dict[str, float]:
         action = np.zeros(env.action_size) if policy == ZERO else random.uniform(-1.0, 1.0, env.action_size)
         if env.step(action.astype(np.float32)).last:
             return env.score()
+
+
+def forget_others(study: dict[str, Any], of: dict[str, Any], made_by: dict[str, Any]) -> None:
+    """Leave out runs of the same task and policy that another expert or simulator made."""
+
+    def same(run: dict[str, Any], facts: dict[str, Any]) -> bool:
+        return all(run.get(name) == value for name, value in facts.items())
+
+    study["runs"] = [run for run in study["runs"] if not same(run, of) or same(run, made_by)]
 
 
 def write_table(path: Path, study: dict[str, Any]) -> None:
@@ -81,8 +91,11 @@ def main() -> int:
     for task in arguments.tasks:
         env = VisualTask(task, 64)
         for policy in POLICIES:
+            of = {"task": task, "policy": policy}
+            made_by = {"simulator": simulator(task), "expert": fingerprint(task) if policy == EXPERT else None}
+            study.change(lambda known, of=of, made_by=made_by: forget_others(known, of, made_by))
             for seed in range(FIRST_SEED, FIRST_SEED + arguments.episodes):
-                key = {"task": task, "policy": policy, "seed": seed}
+                key = {**of, **made_by, "seed": seed}
                 if study.find(key):
                     continue
                 scores = play(policy, env, seed)

@@ -38,6 +38,25 @@ def test_every_task_has_a_preset() -> None:
         assert sum(task.startswith(family) for family in FAST_PRESETS) == 1
 
 
+@pytest.mark.parametrize("task", vmail_sim.task_names())
+def test_specs_tell_what_comes_also_before_the_first_reset(task: str) -> None:
+    env = vmail_sim.load(task, seed=0)
+    specs, actions = env.observation_spec(), env.action_spec()
+    observation = env.reset().observation
+    for seen in (observation, env.step(np.zeros(actions.shape, np.float32)).observation):
+        assert set(specs) == set(seen)
+        for name, spec in specs.items():
+            spec.validate(seen[name])
+
+
+@pytest.mark.parametrize("task", ["baoding", "car_racing", "dclaw_pose", "dclaw_valve3_cw", "walker_walk"])
+def test_pictures_may_be_larger_than_a_screen_of_old(task: str) -> None:
+    env = VisualTask(task, 700)
+    picture = env.reset(0)
+    assert picture.shape == (700, 700, 3)
+    assert all(quarter.std() > 1.0 for half in np.split(picture, 2) for quarter in np.split(half, 2, 1))
+
+
 def demonstration(env: VisualTask) -> Episode:
     random = np.random.default_rng(0)
     return demonstrate(lambda state: random.uniform(-0.1, 0.1, env.action_size).astype(np.float32), env, seed=0)

@@ -50,7 +50,7 @@ def show_task(task: str, out: Path) -> None:
     env = VisualTask(task, 64)
     env.reset(START)
     iio.imwrite(out / f"{task}.png", env.large_picture(PIXELS))
-    scores = {"no action": play(env, lambda state: np.zeros(env.action_size, np.float32))}
+    scores = {"zero action": play(env, lambda state: np.zeros(env.action_size, np.float32))}
     random = np.random.default_rng(START)
     scores["random actions"] = play(env, lambda state: random.uniform(-1.0, 1.0, env.action_size).astype(np.float32))
     steps = None

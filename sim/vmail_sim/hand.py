@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+import dm_env
 import numpy as np
 from dm_control.rl import control
 from dm_control.suite import base
@@ -45,6 +46,12 @@ class HandEnvironment(control.Environment):
     def main_score(self) -> str:
         """See `World`."""
         return self.task.main_score
+
+    def step(self, action: np.ndarray) -> dm_env.TimeStep:
+        """As dm_control has it, but an end in the last step is an end of the task, not of the time."""
+        timestep = super().step(action)
+        end = self.task.get_termination(self.physics) if timestep.last() else None
+        return timestep if end is None else timestep._replace(discount=end)
 
     @property
     def joint_count(self) -> int:

@@ -51,6 +51,9 @@ class SceneCamera:
         """The view now, (height, width, 3) uint8."""
         from dm_control import mujoco  # here, because the backend must be chosen first
 
+        if not self._scenes:  # the first picture makes MuJoCo's own, which holds 640 x 480 pixels by default
+            largest = self._physics.model.vis.global_
+            largest.offheight, largest.offwidth = max(largest.offheight, height), max(largest.offwidth, width)
         if (height, width) not in self._scenes:
             self._scenes[height, width] = mujoco.Camera(self._physics, height, width, camera_id=self._camera)
         option = None

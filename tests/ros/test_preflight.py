@@ -58,7 +58,7 @@ def test_what_is_right_passes(hand: tuple[str, str], tmp_path: Path) -> None:
     [
         ("sim:=true teleop:=keybord", "teleop:=keybord is none of expert, keyboard, gamepad"),
         ("sim:=true robot:=dclow", "robot:=dclow: no robot 'dclow'; known robots: dclaw"),
-        ("sim:=true task:=dclaw_valve5", "task:=dclaw_valve5: .* is no task of the D'Claw"),
+        ("sim:=true task:=dclaw_valve5", "task:=dclaw_valve5: .* is no valve task of the D'Claw"),
         ("sim:=true faults:=silence=3", "faults:=silence=3: no fault 'silence=3'; write NAME=VALUE@AFTER"),
         ("sim:=true faults:=silent=99", "faults:=silent=99: .*no servo 99; there are 10, 11"),
         ("sim:=true faults:=clock=nan", "finite number"),

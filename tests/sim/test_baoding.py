@@ -108,6 +108,16 @@ def test_a_drop_is_an_end_of_the_task_and_time_is_not() -> None:
     assert steps[-1].last and not steps[-1].ended and not any(step.last for step in steps[:-1])
 
 
+def test_a_ball_dropped_in_the_last_step_is_an_end_too() -> None:
+    env = vmail_sim.load("baoding", seed=0, pixels=None)
+    env.reset()
+    for _ in range(EPISODE_STEPS - 1):
+        assert not env.step(STILL).last()
+    env.physics.place(env.physics.joint_positions(), env.physics.balls() + (0.3, 0.0, -0.1))
+    timestep = env.step(STILL)
+    assert timestep.last() and timestep.discount == 0.0
+
+
 def test_targets_go_round_pddms_ellipse_counter_clockwise_once_in_six_seconds() -> None:
     path = np.stack([rewards.targets_in_palm(step) for step in range(61)])[:, :, [0, 2]] - rewards.ELLIPSE_CENTRE
     assert np.allclose(np.linalg.norm(path / (0.02, 0.036), axis=-1), 1.0)

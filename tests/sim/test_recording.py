@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -109,6 +110,15 @@ def test_an_expert_that_never_does_well_is_an_error_and_so_is_none(tmp_path, mon
     with pytest.raises(FileNotFoundError, match=r"train one with: python -m vmail_sim\.experts\.sac cheetah_run"):
         record_demonstrations("cheetah_run", 1, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_episode_in_which_something_was_dropped_is_no_demonstration(tmp_path):
+    report = recording._Report(tmp_path, {"task": TASK})
+    episode, score = recording._Stage(TASK, 64)(0)
+    report.add(0, (episode, score), least=0.0)
+    dropped = dataclasses.replace(episode, provenance={**episode.provenance, "score": {"radians": 9.0, "dropped": 1.0}})
+    report.add(1, (dropped, score), least=0.0)
+    assert (report.is_kept(0), report.is_kept(1)) == (True, False)
 
 
 def test_a_world_that_breaks_in_every_process_is_one_clear_error(tmp_path, monkeypatch):

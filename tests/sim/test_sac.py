@@ -50,6 +50,9 @@ def test_a_training_begins_with_the_networks_of_a_kindred_one(
 
     sac.main(["walker_walk", "--steps", "100", "--out", str(walk), "--work", str(work)])
     sac.main(given)
+    with pytest.raises(SystemExit):
+        sac.main(["walker_stand", "--steps", "200", "--out", str(stand), "--work", str(work)])
+    assert f"{work} holds a training with task walker_walk, not walker_stand: give another" in capsys.readouterr().err
     before, after = load_expert(walk), load_expert(stand)
     state = np.ones(24, np.float32)
     np.testing.assert_array_equal(before(state), after(state), "nothing is learned in the first 1000 steps")

@@ -1,7 +1,8 @@
 """A claw that is another one in every episode: how it moves, how it looks, how late it obeys.
 
 For policies that are meant for a real hand, which is never quite the simulated one. Dynamics are drawn as robel's
-RandomDynamics tasks draw them (Ahn et al. 2019); looks and lateness are this project's own.
+RandomDynamics tasks draw them for a valve (Ahn et al. 2019), also for poses, where friction of what is touched and the
+mount stay as they are there; looks and lateness are this project's own.
 """
 
 from __future__ import annotations

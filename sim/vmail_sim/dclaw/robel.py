@@ -141,7 +141,7 @@ class Screw(Turn):
 class Pose(GoalTask):
     """Bring the joints to a pose, or keep them at one that moves."""
 
-    _wanted: np.ndarray
+    _wanted = np.zeros(valve.JOINTS)
     _middle: np.ndarray  # around which each joint of the wanted pose swings,
     _swing: np.ndarray  # so far either way, rad,
     _rate: np.ndarray  # at so many rad/s of phase

@@ -26,16 +26,14 @@ class Random(Protocol):
 
 
 def parse_task(name: str) -> tuple[int, int]:
-    """Prongs and direction (+1 counter-clockwise) of `dclaw_valve{3,4}_{ccw,cw}` or `dclaw_screw{3,4}`.
+    """Prongs and direction (+1 counter-clockwise) of `dclaw_valve{3,4}_{ccw,cw}`.
 
     Raises:
-        ValueError: not a name of a D'Claw task.
+        ValueError: not a name of such a task.
     """
     kind, _, sense = name.removeprefix("dclaw_").partition("_")
-    if not name.startswith("dclaw_") or kind not in ("valve3", "valve4", "screw3", "screw4"):
-        raise ValueError(f"{name!r} is no task of the D'Claw: dclaw_valve{{3,4}}_{{ccw,cw}} or dclaw_screw{{3,4}}")
-    if kind.startswith("valve") and sense not in ("ccw", "cw"):
-        raise ValueError(f"{name!r}: the valve turns ccw or cw")
+    if not name.startswith("dclaw_") or kind not in ("valve3", "valve4") or sense not in ("ccw", "cw"):
+        raise ValueError(f"{name!r} is no valve task of the D'Claw, which are dclaw_valve{{3,4}}_{{ccw,cw}}")
     return int(kind[-1]), -1 if sense == "cw" else 1
 
 

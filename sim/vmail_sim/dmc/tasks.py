@@ -89,7 +89,7 @@ class SuiteTask(dm_env.Environment):
 
     def observation_spec(self) -> dict[str, Any]:
         """`state`: everything that the suite observes, flat; `image` unless pixels is None."""
-        found = {"state": self._env.observation_spec()["observations"]}
+        found = {"state": self._env.observation_spec()["observations"].replace(dtype=np.float32)}
         if self._pixels is not None:
             found["image"] = specs.BoundedArray((self._pixels, self._pixels, 3), np.uint8, 0, 255, name="image")
         return found

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vmail_core.episodes.commanders import EXPERT_SOURCE
 from vmail_core.episodes.episode import Episode
+from vmail_core.episodes.hashing import sha256_of
 from vmail_sim.experts.mpc import Planner
 from vmail_sim.experts.policy import Expert
+from vmail_sim.registry import TASKS
 from vmail_sim.visual import VisualTask
 
-# Whose versions decide what a start leads to, where it is not MuJoCo.
-PHYSICS = {"car_racing": ("gymnasium", "box2d")}
+# Whose versions decide what a start leads to, by the beginning of a task's name.
+BUILT_ON = {
+    "baoding": ("mujoco", "gymnasium-robotics"),
+    "car_racing": ("gymnasium", "box2d"),
+    "cheetah": ("mujoco", "dm_control"),
+    "dclaw": ("mujoco", "robel"),
+    "walker": ("mujoco", "dm_control"),
+}
 
 
 def demonstrate(
@@ -63,5 +73,10 @@ def demonstrate(
 
 
 def simulator(task: str) -> str:
-    """What decides what a start of the task leads to, with versions."""
-    return ", ".join(f"{name} {version(name)}" for name in PHYSICS.get(task, ("mujoco",)))
+    """What decides what a start of the task leads to: packages with versions, and the world's own code by its hash."""
+    family = next(family for family in BUILT_ON if task.startswith(family))
+    world = importlib.util.find_spec(TASKS[task].split(":")[0])
+    assert world is not None and world.origin is not None, task
+    folder = Path(world.origin).parent
+    packages = ", ".join(f"{name} {version(name)}" for name in BUILT_ON[family])
+    return f"{packages}, {folder.name} {sha256_of(sorted(folder.glob('*.py')))[:12]}"

@@ -20,7 +20,8 @@ from vmail_sim.experts.demos import demonstrate, simulator
 from vmail_sim.experts.policy import fingerprint, load_expert
 from vmail_sim.visual import VisualTask
 
-# The task's main score from which on an episode is a demonstration; the next start takes the place of one below it.
+# The task's main score from which on an episode is a demonstration; the next start takes the place of one below it, and
+# of one in which something was dropped.
 LEAST_SCORE = {
     "baoding": 8.0,
     "car_racing": 850.0,
@@ -166,7 +167,7 @@ class _Report:
     def add(self, start: int, played: tuple[Episode, float], least: float) -> None:
         """Write an episode, if it is a demonstration, then what became of the start."""
         episode, score = played
-        kept = score >= least
+        kept = score >= least and not episode.provenance["score"].get("dropped")
         if kept:
             self._episode(start).unlink(missing_ok=True)  # written, but stopped before the report was
             write_episode(self._folder, episode, self._episode(start).stem)

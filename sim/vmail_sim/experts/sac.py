@@ -33,6 +33,7 @@ from vmail_sim.experts.policy import ExpertPolicy, expert_path
 
 EVALUATED, EVERY = 10, 5000  # episodes an evaluation, steps between two
 NETWORKS, REPLAY = "sac.zip", "replay.pkl"  # a checkpoint: of one's own trainings only, for both hold pickles
+TRAINING = "training.json"  # what a checkpoint is of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,7 @@ class KeepBest(BaseCallback):
         row["merit"] = row[f"{self._judged_by}_mean"] + row[f"{self._judged_by}_min"]
         print(json.dumps(row), flush=True)
         curve = curve_of(self._out)
-        best = max((before["merit"] for before in read_curve(curve)), default=-np.inf)
+        best = max((before.get("merit", -np.inf) for before in read_curve(curve)), default=-np.inf)
         with curve.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if row["merit"] > best:
@@ -185,6 +186,20 @@ def save_checkpoint(model: SAC, work: Path) -> None:
     for name, save in ((REPLAY, model.save_replay_buffer), (NETWORKS, model.save)):
         save(work / f"new-{name}")
         (work / f"new-{name}").replace(work / name)
+
+
+def require_same(work: Path, facts: dict[str, Any]) -> None:
+    """Note what a training in `work` is of. Raises ValueError where a checkpoint of another one lies there."""
+    note, facts = work / TRAINING, json.loads(json.dumps(facts))
+    if (work / NETWORKS).is_file():
+        known = json.loads(note.read_text()) if note.is_file() else {}
+        for name, value in facts.items():
+            if known.get(name) != value:
+                raise ValueError(
+                    f"{work} holds a training with {name} {known.get(name)}, not {value}: give another --work"
+                )
+    work.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def start(env: StateEnv, seed: int, work: Path | None, kindred: Path | None = None) -> SAC:
@@ -235,6 +250,17 @@ def main(given: Sequence[str] | None = None) -> None:
         options, command = options | {"kick": arguments.kick}, f"{command} --kick {arguments.kick}"
     if arguments.start_from is not None:
         command = f"{command} --start-from {arguments.start_from}"
+    if arguments.work is not None:
+        facts = {
+            "task": arguments.task,
+            "seed": arguments.seed,
+            "start_from": str(arguments.start_from) if arguments.start_from else None,
+            "recipe": dataclasses.asdict(recipe_of(arguments.task)) | {"options": options},
+        }
+        try:
+            require_same(arguments.work, facts)
+        except ValueError as error:
+            parser.error(str(error))
     env = StateEnv(arguments.task, arguments.seed, options)
     model = start(env, arguments.seed, arguments.work, arguments.start_from)
     if not model.num_timesteps:

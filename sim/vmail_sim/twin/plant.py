@@ -57,7 +57,7 @@ class ClawPlant:
         valve.require_claw(robot)
         self.prongs, self.direction = valve.parse_task(task)
         self._robot, self._starts = robot, valve.require("starts", starts, valve.STARTS)
-        self._physics = make_physics(self.prongs, marked="screw" in task)
+        self._physics = make_physics(self.prongs)
         self._start_random = np.random.RandomState(seed)
         self._kick_random = np.random.RandomState(seed + 1)
         self._gain = self._physics.model.actuator_gainprm[:, 0].copy()
