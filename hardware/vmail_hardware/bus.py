@@ -22,7 +22,7 @@ from vmail_hardware.joint_state import JointState, ServoHealth
 from vmail_hardware.sdk_link import SdkLink
 from vmail_hardware.servo_group import ServoGroup
 from vmail_hardware.torque_on import switch_on
-from vmail_hardware.torque_ramp import ramp
+from vmail_hardware.torque_ramp import ramp, wake
 
 _PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
 _SUPPLY = struct.Struct("<HB")  # present input voltage, temperature: 3 bytes from 144
@@ -317,6 +317,10 @@ class DynamixelBus:
 
     # Torque ------------------------------------------------------------------------------------------------
 
+    def require_answers(self) -> None:
+        """Raise BusReadError, naming them, where some servos are silent. Touches nothing."""
+        self._servos.known("torque_enable")
+
     def set_torque(self, on: bool, ramp_s: float = 0.0) -> None:
         """Switch every servo's torque on or off and read back that it is.
 
@@ -352,6 +356,7 @@ class DynamixelBus:
             BusWriteError, BusReadError, BusLostError: as `set_torque`; torque may still be on.
         """
         if seconds > 0.0:
+            wake(self._servos, self._watchdog)
             ramp(self._servos, 1.0, 0.0, seconds)
         self.set_torque(False)
         self._servos.require("bus_watchdog", 0)  # one that has tripped refuses goals, those of force, too

@@ -69,9 +69,11 @@ def check_port(port: str) -> None:
         BusOpenError: it is missing, not a serial device, or not permitted.
     """
     path = Path(port)
-    if not path.exists():
-        raise BusOpenError(_missing(port))
-    if not stat.S_ISCHR(path.stat().st_mode):
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # also one that goes away just now
+        raise BusOpenError(_missing(port)) from None
+    if not stat.S_ISCHR(mode):
         raise BusOpenError(f"{port} is not a serial device; give the adapter's device file, e.g. /dev/ttyUSB0")
     if not os.access(path, os.R_OK | os.W_OK):
         raise BusOpenError(f"no permission for {port}; {_permission_step(path)}")
@@ -130,9 +132,12 @@ def check_latency_timer(port: str, sys_root: Path = Path("/sys")) -> None:
     """
     device = Path(port).resolve().name
     timer = sys_root / "bus" / "usb-serial" / "devices" / device / "latency_timer"
-    if not timer.is_file():
+    try:
+        latency_ms = int(timer.read_text())
+    except FileNotFoundError:
         return
-    latency_ms = int(timer.read_text())
+    except (OSError, ValueError) as error:  # the adapter goes away just now
+        raise BusOpenError(f"{port}: {timer} cannot be read ({error}); plug the adapter in again") from error
     if latency_ms > _MAX_LATENCY_MS:
         raise BusOpenError(
             f"{port}: the USB latency timer is {latency_ms} ms, which is too slow for 100 Hz. "

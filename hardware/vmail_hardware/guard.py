@@ -133,9 +133,9 @@ class Guard:
             self._errors[health.servo_id] = f"{name} reports {' and '.join(health.errors)}"
             self._latch(Reason.HARDWARE_ERROR, "; ".join(self._errors.values()))
         elif health.watchdog_tripped:
-            self._latch(Reason.SERVO_WATCHDOG, f"{name} heard nothing for too long; switch torque on again")
+            self._latch(Reason.SERVO_WATCHDOG, f"{name} heard nothing for too long")
         elif torque_on and not health.torque_enabled:
-            self._latch(Reason.TORQUE_LOST, f"{name} lost its torque; check its power, then switch torque on again")
+            self._latch(Reason.TORQUE_LOST, f"{name} lost its torque; check its power")
         self._note_supply(health.servo_id, health.temperature_c, health.voltage_v)
 
     def _note_supply(self, servo_id: int, temperature_c: float, voltage_v: float) -> None:

@@ -6,9 +6,29 @@ import time
 
 import numpy as np
 
+from vmail_hardware.control_table import WATCHDOG_TRIPPED
 from vmail_hardware.servo_group import ServoGroup
 
 STEPS = 20
+LONGEST_STEP_S = 0.1  # each write feeds the servos' bus watchdogs
+
+
+def wake(servos: ServoGroup, watchdog: int) -> None:
+    """Have servos whose bus watchdog has tripped obey again, where they stand: they refuse every goal, of force, too.
+
+    Args:
+        servos: all of them; one that is silent keeps nobody waiting.
+        watchdog: what their bus watchdogs are set to, 0 for none.
+    """
+    found, present = servos.values("bus_watchdog"), servos.values("present_position")
+    tripped = {i for i in servos.ids if found.get(i) == WATCHDOG_TRIPPED and i in present}
+    goals = servos.values("goal_position")
+    if tripped and set(servos.ids) <= set(goals) | tripped:
+        servos.confirm("bus_watchdog", 0)
+        lowest, highest = servos.goal_range
+        stand = [present[i] if i in tripped else goals[i] for i in servos.ids]
+        servos.confirm("goal_position", *np.clip(stand, lowest, highest).tolist())
+        servos.confirm("bus_watchdog", watchdog)
 
 
 def ramp(servos: ServoGroup, start: float | np.ndarray, end: float, seconds: float) -> None:
@@ -22,6 +42,7 @@ def ramp(servos: ServoGroup, start: float | np.ndarray, end: float, seconds: flo
     Raises:
         BusError: as writing does.
     """
-    for share in np.linspace(start, end, STEPS + 1)[1:]:
+    steps = max(STEPS, int(np.ceil(seconds / LONGEST_STEP_S)))
+    for share in np.linspace(start, end, steps + 1)[1:]:
         servos.write("goal_pwm", np.rint(share * servos.pwm_limit).astype(int).tolist())
-        time.sleep(seconds / STEPS)
+        time.sleep(seconds / steps)

@@ -9,6 +9,7 @@ import pytest
 from bus_bench import TICK, torque, wait_until
 
 from vmail_core.robot import RobotSpec
+from vmail_hardware import torque_ramp
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusWriteError
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
@@ -107,3 +108,36 @@ def test_watchdog_stops_servos_that_hear_nothing(emulated: EmulatedBus, spec: Ro
     bus.set_torque(True)
     assert emulated.servo(10).get("bus_watchdog") == 5
     bus.close()
+
+
+def test_servos_whose_watchdogs_have_tripped_are_let_go_gradually_too(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    shares: list[float] = []
+    set_goals = emulated.plant.set_goals
+
+    def watch(goals: np.ndarray, strength: np.ndarray) -> None:
+        shares.append(float(strength[0]))
+        set_goals(goals, strength)
+
+    bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)
+    bus.open()
+    bus.set_torque(True)
+    servos = [emulated.servo(servo_id) for servo_id in spec.servo_ids]
+    wait_until(lambda: all(servo.get("bus_watchdog") == -1 for servo in servos))
+    before = bus.read().position
+    emulated.plant.set_goals = watch  # type: ignore[method-assign]
+    bus.release(0.4)
+    down = np.diff(shares)
+    assert shares[0] > 0.9 and down.min() > -0.15 and shares[-2] < 0.1, shares
+    np.testing.assert_allclose(bus.read().position, before, atol=2 * TICK)
+    assert torque(emulated, spec) == [0] * 9
+    bus.close()
+
+
+def test_a_long_release_feeds_the_watchdogs(
+    bus: DynamixelBus, emulated: EmulatedBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.set_torque(True)
+    pauses: list[float] = []
+    monkeypatch.setattr(torque_ramp.time, "sleep", pauses.append)
+    bus.release(10.0)
+    assert sum(pauses) == pytest.approx(10.0) and max(pauses) <= 0.1

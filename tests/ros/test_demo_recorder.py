@@ -387,6 +387,37 @@ def test_no_take_starts_on_a_disk_that_is_nearly_full(ros, start_node, output):
     assert "a take needs 10000000" in message
 
 
+def test_a_terminal_that_goes_away_leaves_a_take_whole(ros, output, ros_domain, tmp_path):
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", MODULE, "--ros-args", "-p", f"output:={output}"]
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: own(terminal)
+    )
+    os.close(terminal)
+    rig = Rig(ros)
+    try:
+        rig.wait_frames(1)
+        bag = start(ros)
+        rig.wait_frames(8)
+        os.close(controller)  # the kernel sends SIGHUP
+        assert process.wait(START_TIMEOUT_S) == 0
+        assert "Traceback" not in process.stdout.read().decode()
+    finally:
+        rig.stop()
+        process.kill()
+    assert import_bags([bag], tmp_path / "episodes", ROBOT).sources[0].rows >= 8
+
+
+def test_a_take_that_cannot_be_made_is_told_also_after_a_key(ros, rig, recorder, output):
+    output.rename(output.with_name("elsewhere"))
+    output.write_text("")
+    answer = ros.call(Trigger, "demo_recorder/next")
+    output.unlink()
+    assert not answer.success and f"cannot create {output / 'take_0001'}" in answer.message
+    output.with_name("elsewhere").rename(output)
+    start(ros)
+
+
 def test_keys_on_a_terminal_run_the_takes(ros, output, ros_domain):
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", MODULE, "--ros-args", "-p", f"output:={output}"]

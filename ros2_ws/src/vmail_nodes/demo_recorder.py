@@ -114,15 +114,15 @@ class DemoRecorder(ManagedNode):
     def deactivate(self) -> None:
         """Keep a take in progress, whole."""
         self._active = False
-        if self._keys:
-            self._keys.close()
-            self._keys = None
         try:
             if self._take:
                 self._stop()
         except TakeRejected:
             pass  # which is told; it lies whole where it was put
         finally:
+            if self._keys:
+                self._keys.close()
+                self._keys = None
             if self._prompts:
                 self._prompts.close()
 
@@ -242,11 +242,15 @@ class DemoRecorder(ManagedNode):
         path = next_take(self._output)
         topics = {self._names[topic]: kind for topic, (_, kind, _) in TOPICS.items()}
         notes = self._notes.at_start(path.name, simulated=self._inputs.seen(self._names[TWIN]))
-        take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", notes, recent[0][1] - 1)
         self._gate = TakeGate(self._quality, self._robot, sensor=not self._inputs.seen(self._names[TWIN]))
-        for name, log_ns, data in recent:
-            take.write(name, log_ns, data)
-            self._show_gate(name, data)
+        try:
+            take = Take(path, topics, f"{self.get_fully_qualified_name()}/take", notes, recent[0][1] - 1)
+            for name, log_ns, data in recent:
+                take.write(name, log_ns, data)
+                self._show_gate(name, data)
+        except TakeError as error:
+            self._abandon(error)
+            raise
         self._take, self._kept = take, None
         self._commands, self._led, self._last_command_ns = 0, False, 0
         self._started = time.monotonic()

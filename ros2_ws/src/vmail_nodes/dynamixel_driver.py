@@ -167,6 +167,8 @@ class DynamixelDriver(ManagedNode):
             except BusError as error:
                 self.get_logger().warning(f"{error}; trying again")
                 self._close()
+                return
+        self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, the driver is not active")
 
     def cleanup(self) -> None:
         """Make sure that torque is off, and close the port."""
@@ -179,6 +181,7 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.close()
         except BusError as error:
+            self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", str(error))
             raise NodeError(str(error)) from error
         self._torque = False
         self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, port closed")
@@ -191,6 +194,8 @@ class DynamixelDriver(ManagedNode):
             raise NodeError(str(error)) from error
 
     def _tick(self) -> None:
+        if not self._endpoints:
+            return  # it was due as the driver was deactivated
         if self._next_attempt is not None:
             if time.monotonic() >= self._next_attempt:
                 self._try_reopen()
@@ -211,8 +216,7 @@ class DynamixelDriver(ManagedNode):
                 self._begin_anew()
             self._publish_state(self._state)
             if turn == self._health_every // 2:  # not in the tick that reads more anyway
-                # Where torque was refused, none was lost.
-                self._guard.update_health(self._bus.read_health(), self._torque and self._torque_wanted)
+                self._guard.update_health(self._bus.read_health(), self._powered)
         except (BusReadError, BusWriteError) as error:  # the latter where not even the question got out
             self._silent_reads += 1
             self._silence = str(error)
@@ -220,7 +224,7 @@ class DynamixelDriver(ManagedNode):
             self._diagnostics.set_values(silent_ids=list(silent), silent_reads=self._silent_reads)
 
     def _on_command(self, message: JointTrajectory) -> None:
-        if self._next_attempt is not None or not self._torque_wanted:
+        if not self._endpoints or self._next_attempt is not None or not self._powered:
             return
         stamp_ns = ns_from_time(message.header.stamp)
         try:
@@ -240,7 +244,7 @@ class DynamixelDriver(ManagedNode):
     def _apply(self, decision: Decision, command: JointTrajectory | None = None) -> None:
         """Write what the guard decided, publish what came of a command, and report."""
         goals = self._due(decision)
-        if goals is not None and self._torque_wanted:
+        if goals is not None and self._powered:
             try:
                 self._bus.write_goals(goals)
             except BusWriteError as error:
@@ -289,18 +293,25 @@ class DynamixelDriver(ManagedNode):
         )
         self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, commander, age_ns))
 
+    @property
+    def _powered(self) -> bool:
+        """Whether the servos have torque, as is wanted: else they get no goals, and commands are ignored."""
+        return self._torque and self._torque_wanted and not self._refusal
+
     def _report(self, decision: Decision) -> None:
-        if self._torque and not self._torque_wanted:
+        latched, reset = self._guard.latched, self.how_to_call("~/reset_guard")
+        if self._torque and not self._powered:
             again = self.how_to_call("~/torque false")
-            detail = f"it could not be switched off everywhere; {again} again, or cut the servos' power"
+            detail = f"{self._refusal}It could not be switched off everywhere; {again}, or cut the servos' power"
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
-        elif self._torque_wanted and not self._torque and self._guard.latched is not None:
-            again = self.how_to_call("~/reset_guard")
-            detail = f"{decision.detail}. Torque is off. {self._refusal}{again} restarts servos that have shut down"
-            self._diagnostics.report(diagnostics.ERROR, str(self._guard.latched), detail)
+        elif self._torque_wanted and not self._torque and latched is not None:
+            detail = f"{decision.detail}. Torque is off. {self._refusal}{reset} restarts servos that have shut down"
+            self._diagnostics.report(diagnostics.ERROR, str(latched), detail)
         elif not self._torque:
             detail = f"{self._refusal}Commands are ignored; {self.how_to_call('~/torque true')} switches it on"
             self._diagnostics.report(diagnostics.WARN, "torque_off", detail)
+        elif latched is not None:
+            self._diagnostics.report(diagnostics.ERROR, str(latched), f"holding: {decision.detail}; to go on, {reset}")
         elif not decision.holding:
             # Limits act on most steps of a policy: counted in the values, not worth a change of state.
             self._diagnostics.report(diagnostics.OK, "ok")
@@ -310,7 +321,9 @@ class DynamixelDriver(ManagedNode):
             self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
 
     def _set_torque(self, on: bool) -> None:
-        self._torque_wanted = on
+        if on:
+            self._bus.require_answers()  # before anything is touched that holds
+        self._torque_wanted, self._refusal = on, ""
         if on:
             self._torque = True  # until proven off, it may be on
             try:
@@ -318,8 +331,8 @@ class DynamixelDriver(ManagedNode):
             except (BusReadError, BusWriteError) as error:
                 self._torque = self._bus.torque_may_be_on
                 self._refusal = f"{error}. "
+                self._publish_goals(None)
                 raise
-            self._refusal = ""
             self._start_over()  # goals of before may be far away
         elif self._torque:
             self._bus.release(self._release)
@@ -349,7 +362,7 @@ class DynamixelDriver(ManagedNode):
         self._next_attempt = None
         for health in lost:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
             self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque_wanted)
-        if lost:
+        if lost and self._torque_wanted:
             return
         try:
             self._set_torque(self._torque_wanted)
@@ -381,9 +394,11 @@ class DynamixelDriver(ManagedNode):
         self._emergency = True
         if not self._endpoints:
             response.success = not self._torque
-            response.message = "the driver is not active; when it is, it holds until " + self.how_to_call(
-                "~/reset_guard"
-            )
+            if self._torque:
+                response.message = "the driver is not active, and torque may still be on: cut the servos' power"
+            else:
+                until = self.how_to_call("~/reset_guard")
+                response.message = f"the driver is not active; when it is, it holds until {until}"
             return response
         self._guard.estop()
         self._tick()
@@ -398,6 +413,7 @@ class DynamixelDriver(ManagedNode):
         latched, revived = self._guard.latched, ""
         try:
             if SHUT_DOWN.intersection(self._guard.latches):  # an emergency stop hides the others
+                self._require_bus()
                 revived = self._revive()
         except BusError as error:  # what was latched stays so
             response.success, response.message = False, str(error)
@@ -412,6 +428,13 @@ class DynamixelDriver(ManagedNode):
         if again is not None:
             response.message += f"; the hand is held again: {again}, see its diagnostics"
         return response
+
+    def _require_bus(self) -> None:
+        """Raise BusLostError while the port is away."""
+        if self._next_attempt is not None:
+            raise BusLostError(
+                f"{self._bus.port} is away; the driver opens it by itself once it is back, then try again"
+            )
 
     def _revive(self) -> str:
         """Restart servos that have shut down, and give all their torque again; says which were restarted."""
@@ -435,6 +458,7 @@ class DynamixelDriver(ManagedNode):
             if self._next_attempt is not None and not request.data:
                 self._let_go()
             else:
+                self._require_bus()
                 self._set_torque(request.data)
             response.success, response.message = True, f"torque {'on' if request.data else 'off'}"
         except BusError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -75,9 +76,10 @@ class Keys:
 
     def close(self) -> None:
         """Give the terminal back as it was."""
-        if self._saved is not None:
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._saved)
-            self._saved = None
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            with contextlib.suppress(termios.error):  # the terminal has gone
+                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, saved)
 
 
 def open_keys() -> Keys | None:
