@@ -17,6 +17,7 @@ STALE = DiagnosticStatus.STALE
 
 PERIOD_S = 1.0
 SILENT_S = 3.0  # a node that says nothing for so long has ended
+GO_ON = "; to go on, "  # what follows it in a sentence is what to type
 STARTING = "starting"  # the named reason before the first report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vmail_hardware.guard_types import Reason
-from vmail_nodes.diagnostics import OK, reason_of
+from vmail_nodes.diagnostics import GO_ON, OK, reason_of
 from vmail_nodes.policy_watch import Trouble
 
 _LATCHED = frozenset(reason.value for reason in Reason if reason.is_latched)
@@ -27,11 +27,12 @@ class DriverStatus:
 
     @property
     def trouble(self) -> Trouble | None:
-        """Why the driver sends no commands, in its own words; None while it does, or has said nothing."""
+        """Why the driver sends no commands, in its words, without what helps; None while it does, or said nothing."""
         if self._newest is None or self._newest.level == OK:
             return None
         reason = reason_of(self._newest)
-        return Trouble(reason, f"{self._name} is {self._newest.message.removeprefix(f'{reason}: ')}")
+        said = self._newest.message.removeprefix(f"{reason}: ").split(GO_ON)[0]
+        return Trouble(reason, f"{self._name} is {said}")
 
     @property
     def latched(self) -> bool:

@@ -168,7 +168,7 @@ class DynamixelDriver(ManagedNode):
                 self.get_logger().warning(f"{error}; trying again")
                 self._close()
                 return
-        self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, the driver is not active")
+        self._diagnostics.report(diagnostics.OK, "torque_off", "without torque: it is not active")
 
     def cleanup(self) -> None:
         """Make sure that torque is off, and close the port."""
@@ -302,16 +302,21 @@ class DynamixelDriver(ManagedNode):
         latched, reset = self._guard.latched, self.how_to_call("~/reset_guard")
         if self._torque and not self._powered:
             again = self.how_to_call("~/torque false")
-            detail = f"{self._refusal}It could not be switched off everywhere; {again}, or cut the servos' power"
+            detail = (
+                f"to let go: {self._refusal}It could not be switched off everywhere; {again}, or cut the servos' power"
+            )
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
         elif self._torque_wanted and not self._torque and latched is not None:
-            detail = f"{decision.detail}. Torque is off. {self._refusal}{reset} restarts servos that have shut down"
+            detail = f"without torque: {decision.detail}. {self._refusal}{reset} restarts servos that have shut down"
             self._diagnostics.report(diagnostics.ERROR, str(latched), detail)
         elif not self._torque:
-            detail = f"{self._refusal}Commands are ignored; {self.how_to_call('~/torque true')} switches it on"
+            switch = self.how_to_call("~/torque true")
+            detail = f"without torque: {self._refusal}Commands are ignored; {switch} switches it on"
             self._diagnostics.report(diagnostics.WARN, "torque_off", detail)
         elif latched is not None:
-            self._diagnostics.report(diagnostics.ERROR, str(latched), f"holding: {decision.detail}; to go on, {reset}")
+            self._diagnostics.report(
+                diagnostics.ERROR, str(latched), f"holding: {decision.detail}{diagnostics.GO_ON}{reset}"
+            )
         elif not decision.holding:
             # Limits act on most steps of a policy: counted in the values, not worth a change of state.
             self._diagnostics.report(diagnostics.OK, "ok")
