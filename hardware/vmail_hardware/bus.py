@@ -319,7 +319,8 @@ class DynamixelBus:
 
     def require_answers(self) -> None:
         """Raise BusReadError, naming them, where some servos are silent. Touches nothing."""
-        self._servos.known("torque_enable")
+        with self._link.unhurried():
+            self._servos.known("torque_enable")
 
     def set_torque(self, on: bool, ramp_s: float = 0.0) -> None:
         """Switch every servo's torque on or off and read back that it is.

@@ -72,6 +72,11 @@ class ServoGroup:
         data = [entry.encode(value) for value in values]
         self.link.sync_write(entry.address, dict(zip(self._ids, data, strict=True)))
 
+    def write_one(self, servo_id: int, register: str, value: int) -> None:
+        """Write a value of one servo. Raises BusWriteError where it does not acknowledge, or refuses."""
+        entry = self.model[register]
+        self.link.write(servo_id, entry.address, entry.encode(value))
+
     def known(self, register: str) -> np.ndarray:
         """The register's value of every servo, (N,), asked for again if an answer got lost.
 
@@ -196,9 +201,8 @@ class ServoGroup:
         try:
             for servo in settings:
                 if servo.wrong:  # EEPROM is locked while torque is on
-                    self.link.write(servo.servo_id, self.model["torque_enable"].address, b"\x00")
+                    self.write_one(servo.servo_id, "torque_enable", 0)
                 for name, value in servo.wrong.items():
-                    register = self.model[name]
-                    self.link.write(servo.servo_id, register.address, register.encode(value))
+                    self.write_one(servo.servo_id, name, value)
         except BusWriteError as error:
             raise BusOpenError(f"{error}; the servo could not be set up. Check its power and cable") from error

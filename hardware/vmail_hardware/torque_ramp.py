@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import numpy as np
 
+from vmail_hardware.bus_errors import BusWriteError
 from vmail_hardware.control_table import WATCHDOG_TRIPPED
 from vmail_hardware.servo_group import ServoGroup
 
@@ -21,14 +23,13 @@ def wake(servos: ServoGroup, watchdog: int) -> None:
         watchdog: what their bus watchdogs are set to, 0 for none.
     """
     found, present = servos.values("bus_watchdog"), servos.values("present_position")
-    tripped = {i for i in servos.ids if found.get(i) == WATCHDOG_TRIPPED and i in present}
-    goals = servos.values("goal_position")
-    if tripped and set(servos.ids) <= set(goals) | tripped:
-        servos.confirm("bus_watchdog", 0)
-        lowest, highest = servos.goal_range
-        stand = [present[i] if i in tripped else goals[i] for i in servos.ids]
-        servos.confirm("goal_position", *np.clip(stand, lowest, highest).tolist())
-        servos.confirm("bus_watchdog", watchdog)
+    for servo_id, lowest, highest in zip(servos.ids, *servos.goal_range, strict=True):
+        if found.get(servo_id) == WATCHDOG_TRIPPED and servo_id in present:
+            stands = min(max(present[servo_id], int(lowest)), int(highest))
+            with contextlib.suppress(BusWriteError):  # then its force goes at once, at the end
+                servos.write_one(servo_id, "bus_watchdog", 0)
+                servos.write_one(servo_id, "goal_position", stands)
+                servos.write_one(servo_id, "bus_watchdog", watchdog)
 
 
 def ramp(servos: ServoGroup, start: float | np.ndarray, end: float, seconds: float) -> None:

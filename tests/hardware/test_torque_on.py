@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from bus_bench import torque, wait_until
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
@@ -14,8 +15,6 @@ from vmail_hardware.bus_errors import BusWriteError
 from vmail_hardware.control_table import RAD_PER_TICK
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant, WireCheck
 from vmail_hardware.emulator.servo import EmulatedServo
-
-from .test_bus import torque, wait_until
 
 
 @pytest.fixture

@@ -76,7 +76,10 @@ def test_interrupted_demo_keeps_no_half_take_and_leaves_torque_off(tmp_path: Pat
     said, _ = demo.communicate(timeout=START_TIMEOUT_S)
     assert demo.returncode == 130 and "torque is off" in said and "same command goes on" in said
     assert not list_takes(out / "takes")
-    assert "torque is off, port closed" in log.read_text() and "[twin]: torque_off: episode 1" in log.read_text()
+    assert (
+        "torque is off, the driver is not active" in log.read_text()
+        and "[twin]: torque_off: episode 1" in log.read_text()
+    )
 
 
 def test_a_node_that_ends_is_named_with_its_own_words(spec: RobotSpec, tmp_path: Path) -> None:

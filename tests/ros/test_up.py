@@ -54,7 +54,7 @@ def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: 
     graph.process.send_signal(signal.SIGINT)
     code, output = graph.wait()
     assert code == 0, output
-    assert "[dynamixel_driver]" in output and "torque is off, port closed" in output
+    assert "[dynamixel_driver]" in output and "torque is off, the driver is not active" in output
     assert "torque may still be on" not in output
 
 
@@ -107,7 +107,7 @@ def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:
     os.kill(child_of(graph.process.pid, "vmail_nodes.camera"), signal.SIGKILL)
     code, output = graph.wait()
     assert code == 1
-    assert "failed: camera" in output and "torque is off, port closed" in output
+    assert "failed: camera" in output and "torque is off, the driver is not active" in output
 
 
 def test_torque_goes_off_when_vmail_up_itself_is_killed(ros: Ros, up, tmp_path: Path) -> None:

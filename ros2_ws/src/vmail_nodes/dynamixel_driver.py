@@ -33,6 +33,7 @@ from vmail_hardware.calibration import Calibration, CalibrationError, find_calib
 from vmail_hardware.guard import Command, Decision, Guard, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
 from vmail_nodes import diagnostics
+from vmail_nodes.driver_torque import Torque, state_of
 from vmail_nodes.lifecycle import DRIVER_PRIORITY, ManagedNode, NodeError, run
 from vmail_nodes.messages import (
     command_message,
@@ -45,7 +46,6 @@ from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_PUBLISHER
 
 NS = 1e-9
 # Of holds that are no error: nobody has commanded yet, as after every start, or nobody does any more.
-LEVELS = {Reason.NO_COMMAND_YET: diagnostics.OK, Reason.COMMAND_TOO_OLD: diagnostics.WARN}
 READ_ATTEMPTS = 5
 REBOOT_S = 0.5  # a servo is back after 0.3 s
 HOLD_WRITES = 3  # nobody acknowledges one: where it got lost, joints would go on to their last goals
@@ -64,9 +64,7 @@ class DynamixelDriver(ManagedNode):
         self._goals = self.create_publisher(JointStateMessage, "joint_goals", GOALS)
         self._opened = contextlib.ExitStack()  # what `cleanup` has to close
         self._state: JointState | None = None
-        self._torque = False  # may be on
-        self._torque_wanted = False  # what was asked for last, whether it could be done or not
-        self._refusal = ""  # why the servos refused torque when it was asked for last, if they did
+        self._torque = Torque()
         self._next_attempt: float | None = None  # to open a port that was lost
         self._held: Reason | None = None  # the hold whose goals were written last, until a command moves on
         self._hold_writes = 0  # of those goals that are still to come
@@ -161,19 +159,19 @@ class DynamixelDriver(ManagedNode):
     def deactivate(self) -> None:
         """Torque off. The port stays open."""
         self.destroy_endpoints(self._endpoints)
-        if self._torque:
+        if self._torque.may_be_on:
             try:
                 self._set_torque(False)
             except BusError as error:
                 self.get_logger().warning(f"{error}; trying again")
                 self._close()
                 return
-        self._diagnostics.report(diagnostics.OK, "torque_off", "without torque: it is not active")
+        self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, the driver is not active")
 
     def cleanup(self) -> None:
         """Make sure that torque is off, and close the port."""
         self._opened.close()
-        if self._torque:  # an attempt before failed
+        if self._torque.may_be_on:  # an attempt before failed
             self._close()
 
     def _close(self) -> None:
@@ -183,7 +181,7 @@ class DynamixelDriver(ManagedNode):
         except BusError as error:
             self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", str(error))
             raise NodeError(str(error)) from error
-        self._torque = False
+        self._torque.may_be_on = False
         self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, port closed")
 
     @staticmethod
@@ -216,7 +214,7 @@ class DynamixelDriver(ManagedNode):
                 self._begin_anew()
             self._publish_state(self._state)
             if turn == self._health_every // 2:  # not in the tick that reads more anyway
-                self._guard.update_health(self._bus.read_health(), self._powered)
+                self._guard.update_health(self._bus.read_health(), self._torque.powered)
         except (BusReadError, BusWriteError) as error:  # the latter where not even the question got out
             self._silent_reads += 1
             self._silence = str(error)
@@ -224,7 +222,7 @@ class DynamixelDriver(ManagedNode):
             self._diagnostics.set_values(silent_ids=list(silent), silent_reads=self._silent_reads)
 
     def _on_command(self, message: JointTrajectory) -> None:
-        if not self._endpoints or self._next_attempt is not None or not self._powered:
+        if not self._endpoints or self._next_attempt is not None or not self._torque.powered:
             return
         stamp_ns = ns_from_time(message.header.stamp)
         try:
@@ -244,7 +242,7 @@ class DynamixelDriver(ManagedNode):
     def _apply(self, decision: Decision, command: JointTrajectory | None = None) -> None:
         """Write what the guard decided, publish what came of a command, and report."""
         goals = self._due(decision)
-        if goals is not None and self._powered:
+        if goals is not None and self._torque.powered:
             try:
                 self._bus.write_goals(goals)
             except BusWriteError as error:
@@ -293,59 +291,31 @@ class DynamixelDriver(ManagedNode):
         )
         self._sent.publish(command_message(self._spec.joint_names, goals, stamp_ns, commander, age_ns))
 
-    @property
-    def _powered(self) -> bool:
-        """Whether the servos have torque, as is wanted: else they get no goals, and commands are ignored."""
-        return self._torque and self._torque_wanted and not self._refusal
-
     def _report(self, decision: Decision) -> None:
-        latched, reset = self._guard.latched, self.how_to_call("~/reset_guard")
-        if self._torque and not self._powered:
-            again = self.how_to_call("~/torque false")
-            detail = (
-                f"to let go: {self._refusal}It could not be switched off everywhere; {again}, or cut the servos' power"
-            )
-            self._diagnostics.report(diagnostics.ERROR, "torque_may_be_on", detail)
-        elif self._torque_wanted and not self._torque and latched is not None:
-            detail = f"without torque: {decision.detail}. {self._refusal}{reset} restarts servos that have shut down"
-            self._diagnostics.report(diagnostics.ERROR, str(latched), detail)
-        elif not self._torque:
-            switch = self.how_to_call("~/torque true")
-            detail = f"without torque: {self._refusal}Commands are ignored; {switch} switches it on"
-            self._diagnostics.report(diagnostics.WARN, "torque_off", detail)
-        elif latched is not None:
-            self._diagnostics.report(
-                diagnostics.ERROR, str(latched), f"holding: {decision.detail}{diagnostics.GO_ON}{reset}"
-            )
-        elif not decision.holding:
-            # Limits act on most steps of a policy: counted in the values, not worth a change of state.
-            self._diagnostics.report(diagnostics.OK, "ok")
-        else:
-            detail = self._silence if decision.reason is Reason.BUS_SILENT else decision.detail
-            level = LEVELS.get(decision.reason, diagnostics.ERROR)
-            self._diagnostics.report(level, str(decision.reason), f"holding: {detail}")
+        state = state_of(self._torque, decision, self._guard.latched, self._silence, self.how_to_call)
+        self._diagnostics.report(*state)
 
     def _set_torque(self, on: bool) -> None:
         if on:
             self._bus.require_answers()  # before anything is touched that holds
-        self._torque_wanted, self._refusal = on, ""
+        self._torque.wanted, self._torque.refusal = on, ""
         if on:
-            self._torque = True  # until proven off, it may be on
+            self._torque.may_be_on = True  # until proven off, it may be on
             try:
                 self._bus.set_torque(True, self._ramp)
             except (BusReadError, BusWriteError) as error:
-                self._torque = self._bus.torque_may_be_on
-                self._refusal = f"{error}. "
+                self._torque.may_be_on = self._bus.torque_may_be_on
+                self._torque.refusal = f"{error}. "
                 self._publish_goals(None)
                 raise
             self._start_over()  # goals of before may be far away
-        elif self._torque:
+        elif self._torque.may_be_on:
             self._bus.release(self._release)
         else:
             self._bus.set_torque(False)
         if not on:
             self._publish_goals(None)
-        self._torque = on
+        self._torque.may_be_on = on
         self.get_logger().info(f"torque {'on' if on else 'off'}")
 
     def _lose(self, error: BusLostError) -> None:
@@ -366,11 +336,11 @@ class DynamixelDriver(ManagedNode):
             return
         self._next_attempt = None
         for health in lost:  # the guard holds; `~/reset_guard` restarts them and gives all their torque again
-            self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque_wanted)
-        if lost and self._torque_wanted:
+            self._guard.update_health(dataclasses.replace(health, watchdog_tripped=False), self._torque.wanted)
+        if lost and self._torque.wanted:
             return
         try:
-            self._set_torque(self._torque_wanted)
+            self._set_torque(self._torque.wanted)
         except BusLostError as error:
             self._lose(error)
         except BusError as error:
@@ -380,7 +350,7 @@ class DynamixelDriver(ManagedNode):
         """Whether a servo is not as the port left it: shut down, or limp. Its power may have come back with the port,
         and then only a person may say that the hand is to move again. That its watchdog has tripped is as it should be.
         """
-        return bool(health.hardware_error) or (self._torque_wanted and not health.torque_enabled)
+        return bool(health.hardware_error) or (self._torque.wanted and not health.torque_enabled)
 
     def _start_over(self) -> None:
         """The port was away, or the joints were limp: wait for a new command where they are now. A latch stays."""
@@ -398,8 +368,8 @@ class DynamixelDriver(ManagedNode):
     def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._emergency = True
         if not self._endpoints:
-            response.success = not self._torque
-            if self._torque:
+            response.success = not self._torque.may_be_on
+            if self._torque.may_be_on:
                 response.message = "the driver is not active, and torque may still be on: cut the servos' power"
             else:
                 until = self.how_to_call("~/reset_guard")
@@ -407,7 +377,7 @@ class DynamixelDriver(ManagedNode):
             return response
         self._guard.estop()
         self._tick()
-        response.success = self._held is Reason.ESTOP or not self._torque
+        response.success = self._held is Reason.ESTOP or not self._torque.may_be_on
         if response.success:
             response.message = f"holding; to go on, {self.how_to_call('~/reset_guard')}"
         else:
@@ -448,15 +418,15 @@ class DynamixelDriver(ManagedNode):
             self._bus.reboot(health.servo_id)
         if failed:
             time.sleep(REBOOT_S)
-        if self._torque_wanted:
+        if self._torque.wanted:
             self._set_torque(True)
         return "".join(f", restarted servo {health.servo_id} ({health.joint_name})" for health in failed)
 
     def _let_go(self) -> None:
         """Switch torque off although the port is lost: of servos that can be reached, and of all when it is back."""
-        self._torque_wanted = False
+        self._torque.wanted = False
         self._bus.close()
-        self._torque = False
+        self._torque.may_be_on = False
 
     def _on_torque(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:

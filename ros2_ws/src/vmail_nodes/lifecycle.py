@@ -171,7 +171,10 @@ class ManagedNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle hook: deactivates and cleans up, from whatever state."""
         self.finalized = True
-        return self._end()
+        result = self._end()
+        if result != TransitionCallbackReturn.SUCCESS:
+            self.failure = self.failure or "it could not be left as it should be"
+        return result
 
     def _end(self) -> TransitionCallbackReturn:
         ended = [self._guarded(self.deactivate, "deactivate"), self._guarded(self.cleanup, "clean up")]

@@ -120,3 +120,11 @@ def test_one_that_could_not_let_go_says_that_torque_may_be_on(ros: Ros, bus: Emu
     assert torque(bus) == [0] * SPEC.action_size
     assert change_state(ros, Transition.TRANSITION_ACTIVATE)
     assert ros.call(Trigger, "dynamixel_driver/reset_guard").success  # the emergency stop outlives that
+
+
+def test_a_shutdown_that_could_not_let_go_is_no_success(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+    bus.faults.unplugged = True
+    ros.wait_reason("dynamixel_driver", "bus_lost")
+    change_state(ros, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert driver.wait() == 1
+    assert "torque may still be on" in driver.output
