@@ -105,7 +105,7 @@ def literals(tree: ast.AST) -> set[str]:
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and node.body and isinstance(node.body[0], ast.Expr):
             apart.add(id(node.body[0].value))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in takers:
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", None)) in takers:
             apart |= {id(part) for argument in node.args for part in ast.walk(argument)}
     texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     return {node.value for node in texts if id(node) not in apart}
