@@ -21,6 +21,9 @@ def wake(servos: ServoGroup, watchdog: int) -> None:
     Args:
         servos: all of them; one that is silent keeps nobody waiting.
         watchdog: what their bus watchdogs are set to, 0 for none.
+
+    Raises:
+        BusLostError: the port went away.
     """
     found, present = servos.values("bus_watchdog"), servos.values("present_position")
     for servo_id, lowest, highest in zip(servos.ids, *servos.goal_range, strict=True):

@@ -47,7 +47,8 @@ def test_torque_on_moves_nothing(bus: DynamixelBus, emulated: EmulatedBus, spec:
     np.testing.assert_allclose(bus.read().position, pose, atol=TICK)
 
 
-def test_force_comes_and_goes_gradually(bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec) -> None:
+def strengths(emulated: EmulatedBus, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Shares of its force that the first servo's joint feels from now on; it grows."""
     shares: list[float] = []
     set_goals = emulated.plant.set_goals
 
@@ -55,7 +56,14 @@ def test_force_comes_and_goes_gradually(bus: DynamixelBus, emulated: EmulatedBus
         shares.append(float(strength[0]))
         set_goals(goals, strength)
 
-    emulated.plant.set_goals = watch  # type: ignore[method-assign]
+    monkeypatch.setattr(emulated.plant, "set_goals", watch)
+    return shares
+
+
+def test_force_comes_and_goes_gradually(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = strengths(emulated, monkeypatch)
     bus.set_torque(True, ramp_s=0.2)
     up = len(shares)
     assert shares[0] < 0.1 and shares[-1] == 1.0 and np.diff(shares).max() < 0.15 and np.all(np.diff(shares) >= 0.0)
@@ -110,21 +118,16 @@ def test_watchdog_stops_servos_that_hear_nothing(emulated: EmulatedBus, spec: Ro
     bus.close()
 
 
-def test_servos_whose_watchdogs_have_tripped_are_let_go_gradually_too(emulated: EmulatedBus, spec: RobotSpec) -> None:
-    shares: list[float] = []
-    set_goals = emulated.plant.set_goals
-
-    def watch(goals: np.ndarray, strength: np.ndarray) -> None:
-        shares.append(float(strength[0]))
-        set_goals(goals, strength)
-
+def test_servos_whose_watchdogs_have_tripped_are_let_go_gradually_too(
+    emulated: EmulatedBus, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)
     bus.open()
     bus.set_torque(True)
     servos = [emulated.servo(servo_id) for servo_id in spec.servo_ids]
     wait_until(lambda: all(servo.get("bus_watchdog") == -1 for servo in servos))
     before = bus.read().position
-    emulated.plant.set_goals = watch  # type: ignore[method-assign]
+    shares = strengths(emulated, monkeypatch)
     bus.release(0.4)
     down = np.diff(shares)
     assert shares[0] > 0.9 and down.min() > -0.15 and shares[-2] < 0.1, shares

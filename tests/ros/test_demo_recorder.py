@@ -387,13 +387,19 @@ def test_no_take_starts_on_a_disk_that_is_nearly_full(ros, start_node, output):
     assert "a take needs 10000000" in message
 
 
-def test_a_terminal_that_goes_away_leaves_a_take_whole(ros, output, ros_domain, tmp_path):
+def on_a_terminal(output: Path) -> tuple[subprocess.Popen, int]:
+    """A recorder that reads keys, and the other end of its terminal."""
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", MODULE, "--ros-args", "-p", f"output:={output}"]
     process = subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: own(terminal)
     )
     os.close(terminal)
+    return process, controller
+
+
+def test_a_terminal_that_goes_away_leaves_a_take_whole(ros, output, ros_domain, tmp_path):
+    process, controller = on_a_terminal(output)
     rig = Rig(ros)
     try:
         rig.wait_frames(1)
@@ -419,12 +425,7 @@ def test_a_take_that_cannot_be_made_is_told_also_after_a_key(ros, rig, recorder,
 
 
 def test_keys_on_a_terminal_run_the_takes(ros, output, ros_domain):
-    controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", MODULE, "--ros-args", "-p", f"output:={output}"]
-    process = subprocess.Popen(
-        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: own(terminal)
-    )
-    os.close(terminal)
+    process, controller = on_a_terminal(output)
     rig = Rig(ros)
     try:
         first, second = output / "take_0001", output / "take_0002"

@@ -85,7 +85,10 @@ def expert(arguments: argparse.Namespace) -> int:
 
     def tell(start: int, score: dict[str, float], kept: bool) -> None:
         words = ", ".join(map(in_words, score, score.values()))
-        print(f"seed {start}: {words}" + ("" if kept else f"; left out, below {LEAST_SCORE[task]:g}"), flush=True)
+        if not kept:
+            why = "something was dropped" if score.get("dropped") else f"below {LEAST_SCORE[task]:g}"
+            words += f"; left out, {why}"
+        print(f"seed {start}: {words}", flush=True)
 
     found = record_demonstrations(
         task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size, workers, tell
