@@ -53,6 +53,20 @@ def heavy_operations(call: Callable[[], object]) -> list[Operation]:
     return recorder.operations
 
 
+def launched_as_one(call: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """On a GPU the call's operations captured as one graph, as the learner's are; elsewhere the call itself."""
+    if device.type != "cuda":
+        return call
+    side, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        call()
+    torch.cuda.current_stream().wait_stream(side)
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
 @torch.no_grad()
 def repeat(operations: list[Operation]) -> None:
     """Do them again, in order."""

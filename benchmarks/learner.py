@@ -1,6 +1,7 @@
 """Updates a second of the learner, beside a straightforward eager implementation and the floor of its arithmetic.
 
-    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--compile] [--growth]
+    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--precision float32]
+                                 [--compile] [--growth]
 
 All are timed in turns in one process, so that the ratios hold while the machine's speed drifts. The floor is the time
 that the update's own convolutions and matrix products take alone. The eager one decodes every picture of a batch; where
@@ -25,10 +26,19 @@ from typing import Any
 import numpy as np
 import torch
 from eager_learner import EagerVMAIL
-from floor import PEAKS, bytes_moved, floating_point_operations, heavy_operations, repeat, seconds
+from floor import (
+    PEAKS,
+    bytes_moved,
+    floating_point_operations,
+    heavy_operations,
+    launched_as_one,
+    repeat,
+    seconds,
+)
 
 from vmail_core.episodes.replay import Chunks
 from vmail_core.learners.config import Config, load_config
+from vmail_core.learners.device import choose_device
 from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.vmail import VMAIL
 
@@ -174,7 +184,7 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     calls: dict[str, Callable[[], object]] = {
         "learner": update,
         "eager": lambda: eager.update(**batch, demo_count=demos),
-        "floor": lambda: repeat(operations),
+        "floor": launched_as_one(lambda: repeat(operations), device),
     }
     if config.model.decode_fraction < 1.0:
         every = dataclasses.replace(config, model=dataclasses.replace(config.model, decode_fraction=1.0))
@@ -190,7 +200,8 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
             learner.update(**batch, demo_count=demos)
     learner._graphs = graphs
     total, flops = sum(spent.values()), floating_point_operations(operations)
-    print(f"{arguments.preset}, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    precision = f"{config.train.precision}{' (TF32)' * (device.type == 'cuda' and config.train.precision == 'float32')}"
+    print(f"{arguments.preset}, {device}, {precision}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'':<44} {'ms/update':>10} {'updates/s':>10} {'ratio':>7}")
     for name, label in (
         ("learner", "learner"),
@@ -224,7 +235,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="fast/dclaw_cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="float32", help="train.precision: float32 (TF32 on a GPU) or bfloat16")
     parser.add_argument("--updates", type=int, default=20, help="rounds of each measurement [20]")
     parser.add_argument("--compile", action="store_true", help="also the learner with compiled pictures")
     parser.add_argument("--growth", action="store_true", help="also how time and memory grow")
@@ -232,12 +244,12 @@ def main() -> int:
     arguments = parser.parse_args()
     keep_freed_memory()  # as `vmail train` does
     torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
+    device = choose_device(arguments.device)
     if arguments.one:
         name, _, value = arguments.one.partition("=")
         print(json.dumps(measure(load_config(arguments.preset, {name: int(value)}), device, arguments.updates)))
         return 0
-    code = compare(arguments, load_config(arguments.preset), device)
+    code = compare(arguments, load_config(arguments.preset, {"train.precision": arguments.precision}), device)
     if arguments.growth:
         print_growth(arguments)
     return code

@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio.v3 as iio
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.frames import at_size
-from vmail_core.episodes.replay import Replay, joint_batch, shared_demo_count, side_by_side
+from vmail_core.episodes.replay import Chunks, Replay, joint_batch, shared_demo_count, side_by_side
 from vmail_core.episodes.store import list_episodes, read_episode
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
@@ -46,6 +47,14 @@ class Progress:
     episodes: int = 0
     env_steps: int = 0
     seconds: float = 0.0
+
+
+class _Batch(NamedTuple):
+    """What an update learns from: chunks, how many of them the expert made, and more demonstrations for D."""
+
+    chunks: Chunks
+    demo_count: int
+    expert: Chunks | None
 
 
 class Trainer:
@@ -216,33 +225,49 @@ class Trainer:
     def _learn(self, updates: int) -> dict[str, float]:
         """Lines 10 to 19, `updates` times; returns the mean of each metric."""
         self.stage = "learning"
-        train = self.config.train
         totals: dict[str, torch.Tensor] = {}
         counts: collections.Counter[str] = collections.Counter()
-        for _ in range(updates):
+        batch = self._draw() if updates else None
+        for left in range(updates - 1, -1, -1):
+            assert batch is not None
             self.learner.scale_learning_rates(self._cooling)
-            demo_count = self._demo_count()
-            chunks = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
-            expert = self.demos.sample(train.expert_batch, self.rng) if train.expert_batch else None
+            metrics = self.learner.begin_update(
+                batch.chunks.image,
+                batch.chunks.action,
+                batch.demo_count,
+                self._imitation_share,
+                batch.chunks.joint_positions,
+                batch.expert,
+            )
+            present, batch = batch, self._draw() if left else None  # a GPU learns in the meantime
             try:
-                metrics = self.learner.update(
-                    chunks.image, chunks.action, demo_count, self._imitation_share, chunks.joint_positions, expert
-                )
+                self.learner.check_gradients(metrics)
             except FloatingPointError as error:
-                where = f"{self.folder.path}, update {self.progress.update + 1}"
-                arrays = on_host(chunks)._asdict()
-                if expert is not None:
-                    arrays |= {f"expert_{name}": array for name, array in on_host(expert)._asdict().items()}
-                batch = self.folder.save_batch(arrays)
-                raise FloatingPointError(
-                    f"{where}: {error}; the batch is kept in {batch}. Start a new run with a lower learning rate "
-                    "(model, discriminator or policy.learning_rate)"
-                ) from error
+                raise self._failed(present, error) from error
             for name, value in metrics.items():
                 totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value
                 counts[name] += 1
             self.progress.update += 1
         return {name: float(total) / counts[name] for name, total in totals.items()}
+
+    def _draw(self) -> _Batch:
+        """What the coming update learns from."""
+        train, demo_count = self.config.train, self._demo_count()
+        chunks = joint_batch(self.demos, self.practice, train.batch, demo_count, self.rng)
+        expert = self.demos.sample(train.expert_batch, self.rng) if train.expert_batch else None
+        return _Batch(chunks, demo_count, expert)
+
+    def _failed(self, batch: _Batch, error: FloatingPointError) -> FloatingPointError:
+        """Keep the batch that broke learning; returns the error that says where it is."""
+        where = f"{self.folder.path}, update {self.progress.update + 1}"
+        arrays = on_host(batch.chunks)._asdict()
+        if batch.expert is not None:
+            arrays |= {f"expert_{name}": array for name, array in on_host(batch.expert)._asdict().items()}
+        kept = self.folder.save_batch(arrays)
+        return FloatingPointError(
+            f"{where}: {error}; the batch is kept in {kept}. Start a new run with a lower learning rate "
+            "(model, discriminator or policy.learning_rate)"
+        )
 
     @property
     def _cooling(self) -> float:

@@ -103,7 +103,21 @@ class VMAIL(nn.Module):
         joint_positions: np.ndarray | Tensor | None = None,
         expert: Chunks | None = None,
     ) -> dict[str, Tensor]:
-        """One update from chunks whose first `demo_count` are demonstrations.
+        """One update: `begin_update`, then `check_gradients`, which waits for it."""
+        report = self.begin_update(image, action, demo_count, share, joint_positions, expert)
+        self.check_gradients(report)
+        return report
+
+    def begin_update(
+        self,
+        image: np.ndarray | Tensor,
+        action: np.ndarray | Tensor,
+        demo_count: int,
+        share: float = 1.0,
+        joint_positions: np.ndarray | Tensor | None = None,
+        expert: Chunks | None = None,
+    ) -> dict[str, Tensor]:
+        """An update from chunks whose first `demo_count` are demonstrations. On a GPU it goes on after the return.
 
         Args:
             image: (L, B, S, S, 3) uint8; like the others an array, or a tensor on the learner's device.
@@ -115,10 +129,7 @@ class VMAIL(nn.Module):
                 15) and what is cloned; without them the batch's own demonstrations are.
 
         Returns:
-            Named scalars; on a GPU the next update overwrites them.
-
-        Raises:
-            FloatingPointError: a gradient is not finite. The networks are spoilt then.
+            Named scalars for `check_gradients`; on a GPU the next update overwrites them.
         """
         wants_joints = bool(self.config.model.joint_scale)
         batch = Chunks(image, action, joint_positions if wants_joints else None)
@@ -136,9 +147,7 @@ class VMAIL(nn.Module):
             return self._learn(demo_count, behave, cast(Tensor, now), Chunks(*parts[:3]), Chunks(*parts[3:]))
 
         inputs = [part for part in given if part is not None]
-        report = self._graphs(("update", demo_count, behave), learn, inputs) if self._graphs else learn(*inputs)
-        self._check_gradients(report)
-        return report
+        return self._graphs(("update", demo_count, behave), learn, inputs) if self._graphs else learn(*inputs)
 
     def _learn(self, demo_count: int, behave: bool, share: Tensor, batch: Chunks, extra: Chunks) -> dict[str, Tensor]:
         """`update` on the device: the shapes are the same each time, and nothing waits for a result."""
@@ -161,8 +170,13 @@ class VMAIL(nn.Module):
     def _on_device(self, array: np.ndarray | Tensor) -> Tensor:
         return torch.as_tensor(array, device=self.device)
 
-    def _check_gradients(self, report: dict[str, Tensor]) -> None:
-        """Raises FloatingPointError for the first part, in the order of learning, that has no finite gradient."""
+    def check_gradients(self, report: dict[str, Tensor]) -> None:
+        """Wait for the update that gave `report`.
+
+        Raises:
+            FloatingPointError: a gradient is not finite, of the first part, in the order of learning, that is named.
+                The networks are spoilt then.
+        """
         norms = {name: report[f"{name}_gradient"] for name in self.optimisers if f"{name}_gradient" in report}
         finite = torch.stack(list(norms.values())).isfinite().tolist()  # a GPU is waited for once
         if not all(finite):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,15 +17,35 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 UPDATES = 5
 
 
-def learner(captured: bool) -> VMAIL:
+VARIANTS: dict[str, dict[str, Any]] = {
+    "debug": {},
+    "later options": {
+        "discriminator.penalty": "input",
+        "policy.imagine_from": 8,
+        "policy.normalise": True,
+        "policy.entropy": 0.01,
+        "policy.cloning": 1.0,
+        "policy.cloning_noise": 0.2,
+        "policy.self_imitation": 0.5,
+        "model.decode_fraction": 0.5,
+        "model.kl_balance": 0.8,
+        "train.average": 0.99,
+    },
+    "categorical": {"model.classes": 4, "model.norm": True, "discriminator.norm": True},
+    "bfloat16": {"train.precision": "bfloat16"},
+}
+
+
+def learner(variant: str, captured: bool) -> VMAIL:
     torch.manual_seed(0)
-    made = VMAIL(load_config("debug"), action_size=2, device="cuda")
+    made = VMAIL(load_config("debug", VARIANTS[variant]), action_size=2, device="cuda")
     if not captured:
         made._graphs = None
     return made
 
 
-def test_the_captured_update_is_the_plain_one() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_captured_update_is_the_plain_one(variant: str) -> None:
     rng = np.random.default_rng(0)
     batches = [
         (
@@ -34,7 +56,7 @@ def test_the_captured_update_is_the_plain_one() -> None:
     ]
     losses = {}
     for captured in (False, True):
-        made = learner(captured)
+        made = learner(variant, captured)
         torch.cuda.manual_seed(1)
         losses[captured] = [
             {name: float(value) for name, value in made.update(*batch, demo_count=2).items()} for batch in batches

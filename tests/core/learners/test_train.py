@@ -312,13 +312,13 @@ def test_the_first_updates_end_where_practice_begins(tmp_path):
 def test_the_experts_own_batch_is_drawn_from_the_demonstrations(tmp_path, monkeypatch):
     config = load_config("debug", {"train.expert_batch": 5})
     trainer, seen = Trainer(config, demos(), Dot(), tmp_path), []
-    whole = trainer.learner.update
+    whole = trainer.learner.begin_update
 
     def watch(image, action, demo_count, share, joints, expert):
         seen.append(expert.action)
         return whole(image, action, demo_count, share, joints, expert)
 
-    monkeypatch.setattr(trainer.learner, "update", watch)
+    monkeypatch.setattr(trainer.learner, "begin_update", watch)
     trainer.run()
     recorded = {row.tobytes() for demo in demos() for row in demo.action}
     assert trainer.progress.episodes and all(part.shape == (config.train.length, 5, 2) for part in seen)
