@@ -83,13 +83,13 @@ def render(path: Path, study: dict[str, Any]) -> None:
         f"mean is {expert:.1f}. Frames are the simulator's: {ACTION_REPEAT} a step of practice.",
         f"Machines: {'; '.join(sorted({run['machine'] for run in study['runs']}))}.",
         "",
-        "| method | seed | updates | frames | hours of learning | return | least | of the expert | commit |",
+        "| method | seed | updates | frames | minutes of learning | return | least | of the expert | commit |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for run in study["runs"]:
         mean, frames = float(np.mean(run["scores"])), ACTION_REPEAT * run.get("env_steps", 0)
         lines.append(
-            f"| {run['method']} | {run['seed']} | {run['updates']} | {frames:.0f} | {run['minutes'] / 60.0:.1f} | "
+            f"| {run['method']} | {run['seed']} | {run['updates']} | {frames:.0f} | {run['minutes']:.0f} | "
             f"{mean:.1f} | {min(run['scores']):.1f} | {mean / expert:.0%} | {run.get('trained_at', run['commit'])} |"
         )
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
@@ -103,7 +103,7 @@ def draw(path: Path, study: dict[str, Any]) -> None:
     for run in study["runs"]:
         if "curve" in run:
             curve = np.array(run["curve"])
-            label = f"V-MAIL, seed {run['seed']}: {run['updates']:.0f} updates, {run['minutes'] / 60.0:.1f} h"
+            label = f"V-MAIL, seed {run['seed']}: {run['updates']:.0f} updates, {run['minutes']:.0f} min"
             plot.plot(ACTION_REPEAT * curve[:, 1], curve[:, 3], marker="o", markersize=3, label=label)
     cloned = [float(np.mean(run["scores"])) for run in study["runs"] if run["method"] == "pixel_cloning"]
     if cloned:
