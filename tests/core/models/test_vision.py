@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from vmail_core.models import WorldModel, preprocess
+from vmail_core.models.vision import Decoder
 
 
 @pytest.mark.parametrize("vision", ["dreamer", "patch"])
@@ -46,3 +47,14 @@ def test_pixels_are_scaled_to_half_around_zero():
 def test_an_unknown_size_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"image_size=48.*32, 64, 128"):
         WorldModel(48, 2, depth=4, deter=8, stoch=4, hidden=8, min_std=0.1, norm=False)
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+def test_the_decoder_is_its_transposed_convolutions(image_size: int) -> None:
+    torch.manual_seed(0)
+    decoder, feature = Decoder(image_size, 4, 7).double(), torch.randn(3, 7, dtype=torch.float64)
+    plain = decoder.convolutions(decoder.embed(feature)[:, :, None, None])
+    torch.testing.assert_close(decoder(feature), plain)
+    parameters = list(decoder.parameters())
+    found, wanted = (torch.autograd.grad(image.square().sum(), parameters) for image in (decoder(feature), plain))
+    torch.testing.assert_close(found, wanted)
