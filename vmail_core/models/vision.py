@@ -101,7 +101,7 @@ class Decoder(nn.Module):
 def spread_point(layer: nn.ConvTranspose2d, point: Tensor) -> Tensor:
     """`layer(point[:, :, None, None])`, (N, C) to (N, C', K, K), as the matrix product that it is.
 
-    Libraries do not see that; on a processor nearly half of the decoder's time goes into it.
+    Libraries do not see that: benchmarks/decoder.py.
     """
     kernel = layer.weight.permute(0, 2, 3, 1)  # (C, K, K, C'), as it lies in memory
     maps = F.linear(point, kernel.flatten(1).t()).unflatten(1, kernel.shape[1:])

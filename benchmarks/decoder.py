@@ -1,0 +1,57 @@
+"""The decoder of Dreamer as it is, beside all its layers as transposed convolutions: pictures and their gradients.
+
+    python benchmarks/decoder.py [--pictures 200] [--threads 1] [--device cpu]
+
+Both have the same weights and are timed in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+import torch
+from floor import seconds
+from torch import Tensor
+
+from vmail_core.learners.acting import new_model
+from vmail_core.learners.config import load_config
+from vmail_core.learners.device import choose_device
+
+
+def main() -> int:
+    """Print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="paper/walker_walk", help="one with model.vision=dreamer")
+    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = choose_device(arguments.device)
+    model = new_model(load_config(arguments.preset), 6, 0).to(device)
+    decoder, feature = model.decoder, torch.randn(arguments.pictures, model.feature_size, device=device)
+
+    def plain(feature: Tensor) -> Tensor:
+        return decoder.convolutions(decoder.embed(feature)[:, :, None, None])
+
+    calls = {
+        "a matrix product, then transposed ones": lambda: decoder(feature).square().mean().backward(),
+        "transposed convolutions alone": lambda: plain(feature).square().mean().backward(),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(arguments.rounds + 1):
+        for name, call in calls.items():
+            times[name] += seconds(call, 1, device)
+    print(f"{arguments.preset}, {arguments.pictures} pictures, {device}, {torch.get_num_threads()} threads")
+    medians = {name: 1e3 * float(np.median(found[1:])) for name, found in times.items()}
+    first = next(iter(medians.values()))
+    for name, median in medians.items():
+        print(f"{name:<40} {median:>8.1f} ms {median / first:>6.2f}x")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
