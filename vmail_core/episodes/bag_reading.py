@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,8 @@ _TYPES = {
     TWIN: "sensor_msgs/msg/JointState",
 }
 _STORAGE = (".mcap", ".db3")
+STILL_GROWS_S = 5.0
+"""A bag without its end that was written to so lately is still being recorded: the recorder writes every second."""
 
 
 Result = TypeVar("Result")
@@ -215,7 +218,13 @@ def _openable(path: Path) -> Path:
         raise BagError(f"no bag at {path}; give a rosbag2 folder or its .mcap or .db3 file")
     if (path / "metadata.yaml").is_file():
         return path
-    if any(path.glob("*.mcap")):
+    if storage := list(path.glob("*.mcap")):
+        age = time.time() - max(file.stat().st_mtime for file in storage)
+        if age < STILL_GROWS_S:
+            raise BagError(
+                f"{path} is being recorded: it grew {max(0.0, age):.0f} s ago. Wait until the take is ended; if its "
+                f"recorder is gone, {_next_step(path)}"
+            )
         raise BagError(f"{path} was cut off while it was recorded; {_next_step(path)}")
     if any(path.glob("*.db3")):
         raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {path}`")

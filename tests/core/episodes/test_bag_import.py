@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -147,8 +148,10 @@ def broken(tmp_path, kind: str):
         return bag
     write_bag(bag, messages)
     storage = bag / "bag.mcap"
-    if kind == "cut off":
+    if kind in ("cut off", "being recorded"):
         (bag / "metadata.yaml").unlink()
+    if kind == "cut off":
+        os.utime(storage, (0, storage.stat().st_mtime - 10))
     if kind == "truncated":
         storage.write_bytes(storage.read_bytes()[:-2000])
     if kind == "overwritten":
@@ -173,6 +176,10 @@ def broken(tmp_path, kind: str):
         ("no commands on frames", "no two frames are joined by a sent command .*was the driver running"),
         ("folder", "is not a rosbag2 folder"),
         ("cut off", "was cut off while it was recorded; run `vmail recover .*bag --out .*bag_recovered`"),
+        ("being recorded", r"is being recorded: it grew \d s ago.*if its recorder is gone, run `vmail recover"),
+            "being recorded",
+            "is being recorded: it grew 0 s ago. Wait until .*; if its recorder is gone, run `vmail recover",
+        ),
         ("truncated", "is cut off or damaged .*run `vmail recover .*bag --out .*bag_recovered`"),
         ("overwritten", "is cut off or damaged .*vmail recover"),
         ("bad metadata", "is cut off or damaged .*vmail recover"),
