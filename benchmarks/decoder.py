@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-import numpy as np
 import torch
-from floor import seconds
+from learner import in_turns
 from torch import Tensor
 
 from vmail_core.learners.acting import new_model
@@ -41,12 +40,8 @@ def main() -> int:
         "a matrix product, then transposed ones": lambda: decoder(feature).square().mean().backward(),
         "transposed convolutions alone": lambda: plain(feature).square().mean().backward(),
     }
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(arguments.rounds + 1):
-        for name, call in calls.items():
-            times[name] += seconds(call, 1, device)
+    medians = in_turns(calls, arguments.rounds, device)
     print(f"{arguments.preset}, {arguments.pictures} pictures, {device}, {torch.get_num_threads()} threads")
-    medians = {name: 1e3 * float(np.median(found[1:])) for name, found in times.items()}
     first = next(iter(medians.values()))
     for name, median in medians.items():
         print(f"{name:<40} {median:>8.1f} ms {median / first:>6.2f}x")

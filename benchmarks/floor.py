@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vmail_core.learners.cuda_graph import Graphs
+
 PEAKS = {"H100": (989e12, 495e12, 3.35e12), "H200": (989e12, 495e12, 4.8e12)}
 """Data sheets of GPUs (SXM): bfloat16 and TF32 operations a second without sparsity, bytes a second."""
 HEAVY = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
@@ -57,14 +59,13 @@ def launched_as_one(call: Callable[[], object], device: torch.device) -> Callabl
     """On a GPU the call's operations captured as one graph, as the learner's are; elsewhere the call itself."""
     if device.type != "cuda":
         return call
-    side, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    graphs = Graphs(device)
+
+    def function() -> dict[str, Tensor]:
         call()
-    torch.cuda.current_stream().wait_stream(side)
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+        return {}
+
+    return lambda: graphs("call", function, [])
 
 
 @torch.no_grad()

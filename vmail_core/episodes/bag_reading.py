@@ -39,7 +39,7 @@ _TYPES = {
     TWIN: "sensor_msgs/msg/JointState",
 }
 _STORAGE = (".mcap", ".db3")
-STILL_GROWS_S = 5.0
+_STILL_GROWS_S = 5.0
 """A bag without its end that was written to so lately is still being recorded: the recorder writes every second."""
 
 
@@ -220,7 +220,7 @@ def _openable(path: Path) -> Path:
         return path
     if storage := list(path.glob("*.mcap")):
         age = time.time() - max(file.stat().st_mtime for file in storage)
-        if age < STILL_GROWS_S:
+        if age < _STILL_GROWS_S:
             raise BagError(
                 f"{path} is being recorded: it grew {max(0.0, age):.0f} s ago. Wait until the take is ended; if its "
                 f"recorder is gone, {_next_step(path)}"

@@ -227,9 +227,9 @@ class Trainer:
         self.stage = "learning"
         totals: dict[str, torch.Tensor] = {}
         counts: collections.Counter[str] = collections.Counter()
-        batch = self._draw() if updates else None
-        for left in range(updates - 1, -1, -1):
-            assert batch is not None
+        batches = (self._draw() for _ in range(updates))
+        batch = next(batches, None)
+        while batch is not None:
             self.learner.scale_learning_rates(self._cooling)
             metrics = self.learner.begin_update(
                 batch.chunks.image,
@@ -239,15 +239,16 @@ class Trainer:
                 batch.chunks.joint_positions,
                 batch.expert,
             )
-            present, batch = batch, self._draw() if left else None  # a GPU learns in the meantime
+            following = next(batches, None)  # a GPU learns in the meantime
             try:
                 self.learner.check_gradients(metrics)
             except FloatingPointError as error:
-                raise self._failed(present, error) from error
+                raise self._failed(batch, error) from error
             for name, value in metrics.items():
                 totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value
                 counts[name] += 1
             self.progress.update += 1
+            batch = following
         return {name: float(total) / counts[name] for name, total in totals.items()}
 
     def _draw(self) -> _Batch:

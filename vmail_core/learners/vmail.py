@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -94,17 +94,9 @@ class VMAIL(nn.Module):
         rate = torch.tensor(learning_rate, device=self.device) if on_gpu else learning_rate
         return torch.optim.Adam([group], rate, eps=1e-7, fused=True, capturable=on_gpu)
 
-    def update(
-        self,
-        image: np.ndarray | Tensor,
-        action: np.ndarray | Tensor,
-        demo_count: int,
-        share: float = 1.0,
-        joint_positions: np.ndarray | Tensor | None = None,
-        expert: Chunks | None = None,
-    ) -> dict[str, Tensor]:
-        """One update: `begin_update`, then `check_gradients`, which waits for it."""
-        report = self.begin_update(image, action, demo_count, share, joint_positions, expert)
+    def update(self, *batch: Any, **options: Any) -> dict[str, Tensor]:
+        """`begin_update`, then `check_gradients`, which waits for it: arguments, result and errors are theirs."""
+        report = self.begin_update(*batch, **options)
         self.check_gradients(report)
         return report
 
