@@ -62,6 +62,7 @@ class GraphNode:
         parameter_files: tuning that comes first.
         parameters: values from the graph's arguments; they win.
         terminal: whether it may read keys from standard input.
+        stage: nodes of one stage stop at once, those of the highest first.
     """
 
     name: str
@@ -69,6 +70,7 @@ class GraphNode:
     parameter_files: tuple[Path, ...]
     parameters: dict[str, Any]
     terminal: bool
+    stage: int
 
     @property
     def module(self) -> str:
@@ -163,15 +165,16 @@ def resolve_arguments(graph: str, given: dict[str, str], run_dir: Path) -> dict[
 
 
 def load_graph(graph: str, given: dict[str, str], run_dir: Path) -> list[GraphNode]:
-    """The nodes of a graph, in the order in which they start; they stop in reverse. See `resolve_arguments`."""
+    """The nodes of a graph, in the order in which they start; they stop by stages. See `resolve_arguments`."""
     values = resolve_arguments(graph, given, run_dir)
     raw = _description()
     nodes = []
-    for name in raw["graphs"][graph]["nodes"]:
-        description = raw["nodes"][name]
-        condition = values[description["when"]] if "when" in description else True
-        if condition and condition != "none":
-            nodes.append(_node(name, description, values))
+    for stage, names in enumerate(raw["graphs"][graph]["nodes"]):
+        for name in names:
+            description = raw["nodes"][name]
+            condition = values[description["when"]] if "when" in description else True
+            if condition and condition != "none":
+                nodes.append(_node(name, description, values, stage))
     return _managed(nodes) if values.get("managed") else nodes
 
 
@@ -184,7 +187,7 @@ def _managed(nodes: list[GraphNode]) -> list[GraphNode]:
     ]
 
 
-def _node(name: str, description: dict[str, Any], values: dict[str, Any]) -> GraphNode:
+def _node(name: str, description: dict[str, Any], values: dict[str, Any], stage: int) -> GraphNode:
     parameters = dict(description.get("parameters", {}))
     if values["sim"]:
         parameters |= description.get("sim_parameters", {})
@@ -195,6 +198,7 @@ def _node(name: str, description: dict[str, Any], values: dict[str, Any]) -> Gra
         parameter_files=(tuning,) if tuning.is_file() else (),
         parameters={key: _substitute(value, values) for key, value in parameters.items()},
         terminal=values.get("teleop", "none") in description.get("terminal", ()),
+        stage=stage,
     )
 
 

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from vmail.signals import put_off
 from vmail_nodes.leaving import settle
 from vmail_nodes.messages import ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
@@ -103,14 +104,19 @@ class RosClient:
             self._check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{trouble()} within {seconds:.0f} s")
-            self._executor.spin_once(timeout_sec=SPIN_S)
+            self._listen(SPIN_S)
 
     def spin(self, seconds: float) -> None:
         """Listen for so long."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0.0:
             self._check()
-            self._executor.spin_once(timeout_sec=min(left, SPIN_S))
+            self._listen(min(left, SPIN_S))
+
+    def _listen(self, seconds: float) -> None:
+        """An executor that is broken off between taking a message and handing it on hands no others on afterwards."""
+        with put_off():
+            self._executor.spin_once(timeout_sec=seconds)
 
     def hear(self, status: DiagnosticStatus, stamp_ns: int) -> None:
         """A status came, stamped by its node; for subclasses."""

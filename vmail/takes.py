@@ -133,7 +133,7 @@ def read_take(path: Path, robot: RobotSpec) -> TakeFacts:
                     quality.joints(event.stamp_ns, event.value)
                 elif event.topic == SENT:
                     commanders[event.commander] += 1
-                    quality.command()
+                    quality.command(event.stamp_ns)
                 else:
                     assert event.topic in (TWIN, "joint_commands"), event.topic
             seconds = (stamps[-1] - stamps[0]) * 1e-9 if stamps else 0.0

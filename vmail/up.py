@@ -1,17 +1,20 @@
 """`vmail up GRAPH name:=value ...`: start a graph of nodes without ROS's launch tools, and end it in order.
 
-Each node is a process whose lines are printed behind its name. Ctrl-C, SIGTERM or the end of any node stops the
-graph: nodes get SIGINT one after the other, the last started first, so that the driver switches torque off
-while its bus is still there. If this program is killed, its nodes notice and end by themselves.
+Each node is a process whose lines are printed behind its name; a line tells when all of them are active. Ctrl-C,
+SIGTERM or the end of any node stops the graph: nodes get SIGINT stage by stage, the last first, so that the driver
+switches torque off when nobody commands any more and its bus is still there. If this program is killed, its nodes
+notice and end by themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +80,7 @@ class Graph:
         """Nothing runs before `start`. The nodes' lines go to `output`, by default to standard output."""
         self._nodes, self._run_dir, self._output = nodes, run_dir, output
         self._running: list[Running] = []
+        self._starting: dict[str, socket.socket] = {}  # on which those that are not active yet will say that they are
 
     def start(self) -> None:
         """Start every node, in order."""
@@ -86,7 +90,11 @@ class Graph:
             with _signals_blocked():
                 process = subprocess.Popen(
                     node_command(node, self._run_dir),
-                    env={**node_environment(), "VMAIL_PARENT_PID": str(os.getpid())},  # nodes end when this does
+                    env={
+                        **node_environment(),
+                        "VMAIL_PARENT_PID": str(os.getpid()),  # nodes end when this does
+                        "NOTIFY_SOCKET": str(self._listen_to(node)),
+                    },
                     stdin=None if node.terminal else subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -101,6 +109,24 @@ class Graph:
             printer.start()
             self._running.append(Running(node, process, printer))
 
+    def _listen_to(self, node: GraphNode) -> Path:
+        """Where the node says that it is active, see sd_notify(3)."""
+        path = self._run_dir / f"{node.name}.ready"
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver.bind(str(path))
+        receiver.setblocking(False)
+        self._starting[node.name] = receiver
+        return path
+
+    def all_active(self) -> bool:
+        """Whether every node has been active since the start."""
+        for name, receiver in list(self._starting.items()):
+            with contextlib.suppress(BlockingIOError):
+                receiver.recv(64)
+                receiver.close()
+                del self._starting[name]
+        return not self._starting
+
     def processes(self) -> dict[str, int]:
         """Node name to process id."""
         return {running.node.name: running.process.pid for running in self._running}
@@ -110,13 +136,14 @@ class Graph:
         return next((running for running in self._running if running.process.poll() is not None), None)
 
     def stop(self) -> list[str]:
-        """Stop the nodes in reverse order; returns the names of those that failed or had to be killed."""
+        """Stop the nodes, the last stage first; returns the names of those that failed or had to be killed."""
         failed = []
-        for running in reversed(self._running):
-            if not _stop_process(running.process):
-                failed.append(running.node.name)
-            running.printer.join(1.0)
+        for _, stage in itertools.groupby(reversed(self._running), lambda running: running.node.stage):
+            failed += _stop_all(list(stage))
         self._running = []
+        for receiver in self._starting.values():
+            receiver.close()
+        self._starting = {}
         return failed
 
 
@@ -125,11 +152,17 @@ def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) 
     graph = Graph(nodes, run_dir)
     try:
         graph.start()
+        told = False
         while not stopping.is_set() and graph.ended() is None:
+            if not told and graph.all_active():
+                told = True
+                print(f"ready: {', '.join(node.name for node in nodes)} are active; Ctrl-C ends them", flush=True)
             time.sleep(POLL_PERIOD_S)
         ended = graph.ended()
         if ended is not None and not stopping.is_set():
             print(f"{ended.node.name} ended with exit code {ended.process.returncode}; stopping the others", flush=True)
+        elif stopping.is_set():
+            print("stopping: who commands first, then the driver, which lets the hand go gradually", flush=True)
     finally:
         failed = graph.stop()
     if failed:
@@ -202,13 +235,16 @@ def _print_lines(stream: IO[str], prefix: str, output: IO[str] | None) -> None:
         print(f"{prefix} {line}", end="", file=output, flush=True)
 
 
-def _stop_process(process: subprocess.Popen) -> bool:
-    """SIGINT, then SIGTERM, then SIGKILL; True when the process ended by itself and well."""
+def _stop_all(nodes: list[Running]) -> list[str]:
+    """SIGINT, then SIGTERM, then SIGKILL to all that run; returns the names of those that did not end well."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
+        left = [running.process for running in nodes if running.process.poll() is None]
+        for process in left:
             process.send_signal(number)
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                continue
-    return process.returncode == 0
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process in left:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    for running in nodes:
+        running.printer.join(1.0)
+    return [running.node.name for running in nodes if running.process.returncode != 0]

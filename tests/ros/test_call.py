@@ -58,6 +58,12 @@ def test_a_switch_gets_its_value(services: list[str]) -> None:
     assert (result.returncode, result.stdout.strip(), services) == (0, "switched", ["switch True"])
 
 
+def test_services_are_called_one_after_the_other_until_one_is_refused(services: list[str]) -> None:
+    result = call("test_probe/switch", "false", "test_probe/refuse", "test_probe/switch", "true")
+    assert (result.returncode, result.stdout.strip(), result.stderr.strip()) == (1, "switched", "not now")
+    assert services == ["switch False", "refuse"]
+
+
 def test_a_switch_without_a_value_is_refused_before_anything_happens(services: list[str]) -> None:
     result = call("test_probe/switch")
     assert result.returncode == 2 and "true or false" in result.stderr
@@ -87,6 +93,8 @@ def test_a_service_that_somebody_would_only_call_is_none(ros: Ros, services: lis
     [
         (("teleop", "start"), "write `vmail call teleop/start`"),
         (("dynamixel_driver/torque", "off"), "a switch takes true or false"),
+        (("true",), "is no NODE/SERVICE"),
+        (("dynamixel_driver/torque", "true", "false"), "a switch takes true or false"),
     ],
 )
 def test_words_that_are_no_service_get_the_right_ones(
@@ -119,5 +127,5 @@ def test_people_are_told_what_they_can_type(module: Path) -> None:
 def test_what_to_type_knows_the_namespace(ros: Ros) -> None:
     node = rclpy.create_node("teleop", namespace="left", context=ros.node.context)
     told = ManagedNode.how_to_call(node, "~/start", "dynamixel_driver/torque true")
-    assert told == "`vmail call left/teleop/start; vmail call left/dynamixel_driver/torque true`"
+    assert told == "`vmail call left/teleop/start left/dynamixel_driver/torque true`"
     node.destroy_node()

@@ -96,7 +96,8 @@ def test_every_file_of_tuning_belongs_to_a_node_of_a_graph() -> None:
     known = {
         node
         for graph in yaml.safe_load((config_dir() / "graphs.yaml").read_text())["graphs"].values()
-        for node in graph["nodes"]
+        for stage in graph["nodes"]
+        for node in stage
     }
     assert {path.stem for path in (config_dir() / "nodes").glob("*.yaml")} <= known
 

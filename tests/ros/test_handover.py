@@ -123,7 +123,7 @@ def test_while_the_driver_holds_nobody_takes_over_and_keys_say_why(operator: Ope
     operator.press("q")
     until(lambda: f"nothing moves: {reset}`" in operator.teleop.output, "a key says so")
     assert operator.ros.call(Trigger, "teleop/stop").success
-    again = f"{reset}; vmail call teleop/start`"
+    again = f"{reset} teleop/start`"
     for service, told in (("start", again), ("hand_over", f"nobody takes over: {again}")):
         answer = operator.ros.call(Trigger, f"teleop/{service}")
         assert not answer.success and answer.message == told

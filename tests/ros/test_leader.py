@@ -182,7 +182,7 @@ def test_after_an_emergency_stop_a_leader_leads_only_when_started_again(
     commands.wait_for(len(commands.messages) + 3)
     driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
     message = ros.wait_reason("teleop", "idle").message
-    assert "emergency stop; to go on, `vmail call dynamixel_driver/reset_guard; vmail call teleop/start`" in message
+    assert "emergency stop; to go on, `vmail call dynamixel_driver/reset_guard teleop/start`" in message
     driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet")
     count = len(commands.messages)
     time.sleep(0.5)

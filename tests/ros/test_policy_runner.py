@@ -365,16 +365,15 @@ def test_an_emergency_stop_ends_the_run_with_the_drivers_reason(start_run):
     driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
     status = run.expect_stop("estop")
     assert status.level == DiagnosticStatus.ERROR and "holding: emergency stop" in status.message
-    assert "`vmail call dynamixel_driver/reset_guard; vmail call policy_runner/start`" in status.message
-    # A start before the reset commands nothing, so that nothing moves when that comes.
+    assert "`vmail call dynamixel_driver/reset_guard policy_runner/start`" in status.message
+    # A start before the reset is refused, so that nothing moves when that comes.
     time.sleep(0.3)
     begun = len(run.commands.messages)
-    run.call("start")
-    run.expect_stop("estop")
+    refused = run.ros.call(Trigger, "policy_runner/start")
+    assert not refused.success and refused.message in status.message
     assert len(run.commands.messages) == begun
-    # News of the reset may come after the start.
-    run.call("start")
-    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet", age_s=0.1)
+    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet")
+    until(lambda: run.ros.call(Trigger, "policy_runner/start").success, "the news of the reset has come")
     run.commands.wait_for(begun + 4)
     run.call("stop")
     assert_runs_again(run)

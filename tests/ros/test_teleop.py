@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from fake_robot import DriverNews
 from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -261,6 +262,38 @@ def test_a_take_is_done_again_and_ends_by_itself(ros: Ros, start_node: Callable[
     images.publish(image_from_array(picture, next(next_stamps)))
     status = ros.wait_reason("teleop", "idle")
     assert "replayed take_0001: 80 commands" in status.message
+
+
+def test_a_take_whose_first_pose_is_not_reached_says_how_far_off_it_is(
+    ros: Ros, start_node: Callable[..., NodeProcess]
+) -> None:
+    teleop = start_node("vmail_nodes.teleop", {"mode": "replay", "take": str(SHIPPED_TAKES / "take_0001")})
+    states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    blocked, picture, stamps = SPEC.rest + np.eye(9)[4], np.zeros((8, 8, 3), np.uint8), control_stamps()
+    assert ros.call(Trigger, "teleop/start").success
+
+    def published() -> bool:
+        stamp = next(stamps)
+        states.publish(joint_state_message(SPEC.joint_names, blocked, 0 * blocked, None, stamp))
+        images.publish(image_from_array(picture, stamp))
+        return "does not reach" in teleop.output
+
+    until(published, "it gives up")
+    told = ros.wait_reason("teleop", "idle").message
+    assert f"{SPEC.joint_names[4]} does not reach where take_0001 began: after 5 s it is at" in told, told
+    assert "then start again" in told
+
+
+def test_an_emergency_stop_ends_an_experts_run_and_says_so(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
+    start_node("vmail_nodes.teleop", {"mode": "expert", "task": TASK})
+    driver = DriverNews(ros)
+    assert ros.call(Trigger, "teleop/start").success
+    ros.wait_reason("teleop", "running")
+    driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
+    status = ros.wait_reason("teleop", "idle")
+    assert status.level == DiagnosticStatus.WARN
+    assert "emergency stop; to go on, `vmail call dynamixel_driver/reset_guard teleop/start`" in status.message
 
 
 def test_a_take_that_is_none_is_one_clear_error(start_node: Callable[..., NodeProcess]) -> None:

@@ -28,6 +28,8 @@ def declared_parameters(ros: Ros, node: str) -> set[str]:
 
 def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: Path) -> None:
     graph = up("dclaw_teleop_demo", "sim:=true", f"record:={tmp_path / 'takes'}", "max_steps:=10", "seed:=4")
+    ready = "ready: twin, camera, dynamixel_driver, teleop, ghost, demo_recorder are active; Ctrl-C ends them"
+    until(lambda: ready in graph.output, "all are active")
     ros.wait_reason("demo_recorder", "idle")
     ros.wait_reason("dynamixel_driver", "no_command_yet")
     ros.collect(Image, "camera/image_raw", SENSOR_SUBSCRIBER).wait_for(3)

@@ -81,7 +81,7 @@ def test_the_terminal_of_the_keyboard_serves_the_recorder_too(
         until(lambda: said("take 1: recording") == 2, "and begins it again")
         time.sleep(1.0)
         press(hands, b"\x1b[C", lambda: said("take 1 ") == 2, "→ keeps it, or puts it aside")
-        go_on = "to go on, `vmail call left/dynamixel_driver/reset_guard; vmail call left/teleop/start`"
+        go_on = "to go on, `vmail call left/dynamixel_driver/reset_guard left/teleop/start`"
         press(hands, b"x", lambda: said(go_on), "x is the emergency stop, and what to type then is said")
         os.write(hands, b"\x1b")
         assert graph.wait(START_TIMEOUT_S) == 0, log.read_text()

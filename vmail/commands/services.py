@@ -11,24 +11,29 @@ from typing import Any
 FIND_S = 3.0  # until a running node is found, also on a busy machine
 ANSWER_S = 10.0
 SEARCH_PERIOD_S = 0.05
+SWITCH = ("true", "false")
 TRIGGER, SET_BOOL = "std_srvs/srv/Trigger", "std_srvs/srv/SetBool"
 
 
 def register(commands: Any) -> None:
     """Add the command to the parser's subcommands."""
     calling = commands.add_parser(
-        "call", help="call a service of a running node, for example policy_runner/start; alone, it lists them"
+        "call", help="call services of running nodes, one after the other; alone, it lists them"
     )
-    calling.add_argument("service", nargs="?", metavar="NODE/SERVICE", help="for example dynamixel_driver/estop")
-    calling.add_argument("value", nargs="?", metavar="true|false", help="for a switch such as torque")
+    calling.add_argument(
+        "words",
+        nargs="*",
+        metavar="NODE/SERVICE [true|false]",
+        help="such as dynamixel_driver/estop; a switch like torque takes a value. The first that is refused ends it",
+    )
     calling.set_defaults(run=call)
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Call and print the answer; 1 when the node refused."""
+    """Call and print the answers; 1 when a node refused, and what comes after that is not called."""
     from vmail.up import node_environment
 
-    _check(arguments.service, arguments.value)
+    calls = parse_calls(arguments.words)
     os.environ.update(node_environment())
     import rclpy
 
@@ -37,24 +42,31 @@ def call(arguments: argparse.Namespace) -> int:
     rclpy.init()
     node = rclpy.create_node("vmail_call")
     try:
-        if arguments.service is None:
+        if not calls:
             time.sleep(1.0)  # for discovery
             print("\n".join(sorted(_callable(node))) or "no node of vmail is running")
             return 0
-        return _call(node, arguments.service, arguments.value)
+        return 0 if all(_call(node, service, value) for service, value in calls) else 1
     finally:
         settle()
         node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _check(service: str | None, value: str | None) -> None:
-    """Raise ValueError for words that cannot be a service and its value."""
-    if service is None or value in (None, "true", "false"):
-        return
-    node = service.strip("/")
-    meant = f"write `vmail call {node}/{value}`" if "/" not in node else "a switch takes true or false"
-    raise ValueError(f"vmail call {service} {value}: {meant}; `vmail call` alone lists what can be called")
+def parse_calls(words: list[str]) -> list[tuple[str, str | None]]:
+    """Services with their values, None where none is given. Raises ValueError for words that cannot be that."""
+    calls: list[tuple[str, str | None]] = []
+    for word in words:
+        if word in SWITCH and calls and calls[-1][1] is None:
+            calls[-1] = calls[-1][0], word
+        elif "/" in word.strip("/"):
+            calls.append((word, None))
+        else:
+            apart = len(words) == 2 and not any("/" in other for other in words)
+            meant = f"write `vmail call {'/'.join(words)}`" if apart else "a switch takes true or false"
+            line = " ".join(words)
+            raise ValueError(f"vmail call {line}: {word!r} is no NODE/SERVICE; {meant}; `vmail call` alone lists them")
+    return calls
 
 
 def _callable(node: Any) -> dict[str, str]:
@@ -73,7 +85,8 @@ def _find(node: Any, name: str) -> str:
     return known[name]
 
 
-def _call(node: Any, service: str, value: str | None) -> int:
+def _call(node: Any, service: str, value: str | None) -> bool:
+    """Call and print the answer; returns whether the node did it."""
     import rclpy
     from std_srvs.srv import SetBool, Trigger
 
@@ -90,4 +103,4 @@ def _call(node: Any, service: str, value: str | None) -> int:
         raise RuntimeError(f"service {name} did not answer within {ANSWER_S:.0f} s")
     answer = future.result()
     print(answer.message, file=sys.stdout if answer.success else sys.stderr)
-    return 0 if answer.success else 1
+    return bool(answer.success)

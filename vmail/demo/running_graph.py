@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vmail.graph import GraphNode, load_graph
+from vmail.signals import ignored
 from vmail.up import Graph, node_environment
 
 LAST_LINES = 5
@@ -65,18 +65,7 @@ def running_nodes(choose: Callable[[Path], list[GraphNode]], log: Path) -> Itera
             known = True
             raise
         finally:
-            with _signals_ignored():
+            with ignored():  # a second Ctrl-C must not keep the driver from switching torque off
                 failed = running_graph.graph.stop()
             if failed and not known:  # also when interrupted: nobody may then say that torque is off
                 raise GraphFailed(f"{', '.join(failed)} did not stop in order, torque may be on; see {log}")
-
-
-@contextlib.contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """A second Ctrl-C must not keep the driver from switching torque off."""
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

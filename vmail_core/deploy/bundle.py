@@ -118,7 +118,7 @@ def load_bundle(path: str | Path) -> Bundle:
     folder = Path(path)
     if not folder.is_dir():
         what = "a file, and a bundle is a folder" if folder.exists() else "no such bundle folder"
-        raise BundleError(f"{folder}: {what}; {_EXPORT_AGAIN}")
+        raise BundleError(f"{folder}: {what}; give one that `vmail export RUN --out BUNDLE` wrote")
     if (folder / "run.json").is_file() and not (folder / MANIFEST).exists():
         raise BundleError(
             f"{folder}: a training run, not a bundle; `vmail export {folder} --out BUNDLE` makes one of it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -39,6 +40,7 @@ _TYPES = {
     TWIN: "sensor_msgs/msg/JointState",
 }
 _STORAGE = (".mcap", ".db3")
+_MAGIC = (b"\x89MCAP0\r\n", b"SQLite format 3\x00")  # how files of them begin
 _STILL_GROWS_S = 5.0
 """A bag without its end that was written to so lately is still being recorded: the recorder writes every second."""
 
@@ -234,7 +236,15 @@ def _openable(path: Path) -> Path:
 
 
 def _next_step(path: Path) -> str:
+    if not any(_begins_as_bag(file) for file in _content_files(path)):
+        return "its first bytes are not those of a bag: copy it again from where it was recorded, or leave it out"
     return f"run `vmail recover {path} --out {path.with_suffix('') if path.is_file() else path}_recovered`"
+
+
+def _begins_as_bag(file: Path) -> bool:
+    with contextlib.suppress(OSError), file.open("rb") as content:
+        return content.read(max(map(len, _MAGIC))).startswith(_MAGIC)
+    return True  # what is wrong is the disk
 
 
 def _stamp_ns(message: Any) -> int:

@@ -16,6 +16,7 @@ from vmail_core.robot import RobotSpec
 SLOW = 0.8  # of the policy's rate: below it, pictures come too rarely
 GAP_PERIODS, LONG_GAP_PERIODS = 2.5, 6.0  # between pictures, in control periods: to be told, and too long
 JOINTS_GAP_S = 0.15  # between joint states
+COMMANDS_GAP_S = 1.0  # between commands: longer than control takes to pass from a person to a policy
 DARK, BRIGHT, MOST_UNSEEN = 10.0, 245.0, 0.1  # mean grey level; share of pictures beyond
 FROZEN_S = 1.0  # of pictures that are the same to the last byte, which a sensor's noise forbids
 SATURATED, SATURATED_SHARE = 0.01, 0.5  # nearness to a joint's limit, in its range; share of the take
@@ -53,7 +54,7 @@ class Quality:
         self._robot, self._sensor = robot, sensor
         self._pictures: list[tuple[float, float]] = []  # time in s, mean grey level
         self._joints: list[tuple[float, np.ndarray]] = []
-        self._commands = 0
+        self._commands: list[float] = []  # times in s
         self._checksum, self._same_since, self._frozen_s = -1, 0.0, 0.0
 
     def picture(self, stamp_ns: int, pixels: np.ndarray) -> None:
@@ -69,15 +70,13 @@ class Quality:
         """Joint angles (N,) rad."""
         self._joints.append((stamp_ns * 1e-9, np.asarray(positions, np.float64)))
 
-    def command(self) -> None:
-        """A command that was sent to the servos."""
-        self._commands += 1
+    def command(self, stamp_ns: int) -> None:
+        """A command that was sent to the servos; its stamp is that of the picture that it answers."""
+        self._commands.append(stamp_ns * 1e-9)
 
     def remarks(self) -> list[Remark]:
         """All that is wrong so far, the worst first."""
-        found = [*self._of_pictures(), *self._of_joints()]
-        if not self._commands:
-            found.append(Remark(Verdict.REJECT, "nothing was commanded; is the commander running and torque on?"))
+        found = [*self._of_pictures(), *self._of_joints(), *self._of_commands()]
         return sorted(found, key=lambda remark: -remark.verdict)
 
     def verdict(self) -> Verdict:
@@ -105,6 +104,19 @@ class Quality:
             text = f"the same picture for {self._frozen_s:.1f} s: plug the camera in again"
             found.append(Remark(Verdict.REJECT, text))
         return found
+
+    def _of_commands(self) -> list[Remark]:
+        if not self._commands:
+            return [Remark(Verdict.REJECT, "nothing was commanded; is the commander running and torque on?")]
+        gaps = np.diff(self._commands)
+        if not len(gaps) or gaps.max() <= COMMANDS_GAP_S:
+            return []
+        began = self._commands[int(np.argmax(gaps))] - (self._pictures[0][0] if self._pictures else self._commands[0])
+        text = (
+            f"no command was sent for {gaps.max():.1f} s, from {began:.1f} s on: did the hand hold, as after an "
+            "emergency stop? Such a take is better recorded again"
+        )
+        return [Remark(Verdict.WARN, text)]
 
     def _of_joints(self) -> list[Remark]:
         if len(self._joints) < 2:

@@ -106,7 +106,7 @@ class DemoRecorder(ManagedNode):
         self._active = True
         self._keys = open_keys()
         services = " | ".join(self.how_to_call(f"~/{name}") for name in SERVICES)
-        elsewhere = f"no keys here: → ← and Esc work where the keyboard teleoperates; from any terminal {services}"
+        elsewhere = f"takes go by → ← and Esc where the keyboard teleoperates, and from any terminal by {services}"
         print(HELP if self._keys else elsewhere, flush=True)
         self._prompts = Prompts(self.get_logger(), self._speech)
         self.diagnostics.report(OK, "idle", f"takes go to {self._output}", take="")
@@ -198,7 +198,7 @@ class DemoRecorder(ManagedNode):
         if command:
             self._commands += 1
             self._last_command_ns = stamp_ns(data)
-            self._gate.command()
+            self._gate.command(self._last_command_ns)
         else:
             self._show_gate(self._names[topic], data)
             if topic == CAMERA and self._is_last_frame(data):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -99,7 +101,7 @@ class ManagedNode(LifecycleNode):
         """What to type to call services one after the other: "~/start", "~/torque true", "teleop/start" beside it."""
         words = [service.split() for service in services]
         calls = [" ".join([self.resolve_service_name(name).lstrip("/"), *value]) for name, *value in words]
-        return "`" + "; ".join(f"vmail call {call}" for call in calls) + "`"
+        return f"`vmail call {' '.join(calls)}`"
 
     def require_wall_time(self) -> None:
         """Raises NodeError where the clock is simulated: devices stamp with the wall clock, and so does the twin."""
@@ -154,6 +156,7 @@ class ManagedNode(LifecycleNode):
         result = self._guarded(self.activate, "activate", undo=self.deactivate)
         if result == TransitionCallbackReturn.SUCCESS:
             keep_what_is_loaded()
+            notify_ready()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -200,6 +203,16 @@ class ManagedNode(LifecycleNode):
         if undo is not None:
             self._guarded(undo, f"undo the attempt to {name}")
         return result
+
+
+def notify_ready() -> None:
+    """Tell whoever started this process, `vmail up` or systemd, that the node is active: sd_notify(3), READY=1."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, contextlib.suppress(OSError):  # nobody listens
+        notifier.setblocking(False)
+        notifier.sendto(b"READY=1", address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
 def keep_what_is_loaded() -> None:

@@ -52,8 +52,6 @@ WATCH_PERIOD_S = 0.02
 PROMPT_S = 2.0
 # After a run's first command the driver may still be discovering this node; from then on silence means trouble.
 DISCOVERY_S = 3.0
-# What the driver said before a start may have been reset since, and only be late: by so much at most.
-LATE_NEWS_S = 0.3
 
 
 class PolicyRunner(ManagedNode):
@@ -151,6 +149,9 @@ class PolicyRunner(ManagedNode):
             response.success = False
             response.message = f"{mode} commands: hand over with its key p, or {hand_over}; or {stop}, then start"
             return response
+        if latched := self._latched():
+            response.success, response.message = False, latched.detail
+            return response
         self._start()
         response.success, response.message = True, "a run begins at the next picture"
         return response
@@ -203,11 +204,18 @@ class PolicyRunner(ManagedNode):
         if self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns:
             self._end_if_latched()
 
+    def _latched(self) -> Trouble | None:
+        """What the driver holds for until it is reset, with what to type; None while it does not."""
+        cause = self._driver.trouble if self._driver.latched else None
+        if cause is None:
+            return None
+        go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
+        return Trouble(cause.reason, f"{cause.detail}; to go on, {go_on}")
+
     def _end_if_latched(self) -> None:
-        cause = self._driver.trouble
-        if self._state != "idle" and cause is not None and self._driver.latched:
-            go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
-            self._stop(diagnostics.ERROR, cause.reason, f"{cause.detail}; to go on, {go_on}")
+        latched = self._latched()
+        if self._state != "idle" and latched is not None:
+            self._stop(diagnostics.ERROR, *latched)
 
     def _on_image(self, message: Image) -> None:
         stamp_ns = ns_from_time(message.header.stamp)
@@ -293,10 +301,6 @@ class PolicyRunner(ManagedNode):
     def _judge_waiting(self, waited_s: float) -> None:
         """At first that is how a run begins; then a reason to look; in the end an error."""
         missing = ", ".join(self._missing()) or "a picture taken after the start"
-        if waited_s > LATE_NEWS_S:
-            self._end_if_latched()
-        if self._state != "waiting":
-            return
         if waited_s > self._start_timeout_s:
             self._stop(diagnostics.ERROR, "inputs_missing", f"waited {self._start_timeout_s} s for {missing}")
         elif waited_s > PROMPT_S:

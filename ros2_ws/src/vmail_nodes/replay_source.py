@@ -58,8 +58,7 @@ class ReplaySource(JointSource):
             self._there = bool(np.abs(present - self._first).max() < NEAR_RAD)
             self._waited += 1
             if not self._there and self._waited > PATIENCE_STEPS:
-                far = int(np.argmax(np.abs(present - self._first)))
-                self.finished = f"{self._spec.joint_names[far]} does not reach where {self._take.name} began"
+                self.finished = self._why_not_there(present)
                 return None
             return stamp_ns, self._first.copy()
         if self._next == len(self._commands):
@@ -67,6 +66,16 @@ class ReplaySource(JointSource):
             return None
         self._next += 1
         return stamp_ns, self._commands[self._next - 1].copy()
+
+    def _why_not_there(self, present: np.ndarray) -> str:
+        assert self._first is not None
+        far = int(np.argmax(np.abs(present - self._first)))
+        seconds = PATIENCE_STEPS * self._spec.control_period
+        return (
+            f"{self._spec.joint_names[far]} does not reach where {self._take.name} began: after {seconds:.0f} s it is "
+            f"at {present[far]:+.2f} rad, not {self._first[far]:+.2f}. Is something in its way? Clear it (on the twin "
+            "`vmail call twin/reset`), then start again"
+        )
 
     def on_hold(self) -> None:
         """Half of a take is not the take: end."""

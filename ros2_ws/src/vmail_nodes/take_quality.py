@@ -36,9 +36,9 @@ class TakeGate:
             positions = [message.position[message.name.index(name)] for name in self._robot.joint_names]
             self._quality.joints(ns_from_time(message.header.stamp), np.array(positions))
 
-    def command(self) -> None:
-        """A command that was sent."""
-        self._quality.command()
+    def command(self, stamp_ns: int) -> None:
+        """A command that was sent, for the picture of that stamp."""
+        self._quality.command(stamp_ns)
 
     def judge(self) -> tuple[bool, str]:
         """Whether the take is to be kept, and what is wrong with it, if anything."""

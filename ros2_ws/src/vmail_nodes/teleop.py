@@ -34,7 +34,6 @@ from vmail_nodes.gamepad_source import GamepadSource
 from vmail_nodes.handover import Handover
 from vmail_nodes.joint_source import StayingSource
 from vmail_nodes.keyboard import RECORDER_HELP
-from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.lifecycle import ManagedNode, run
 from vmail_nodes.messages import command_message, ns_from_time, reach_ns
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, DIAGNOSTICS, GOALS, SENSOR_SUBSCRIBER
@@ -172,11 +171,12 @@ class Teleop(ManagedNode):
             self.fail(f"joint_goals: {error}")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """The leader may be elsewhere by the time of a reset, and nothing is to move when that comes."""
+        """End a run that a reset would let go on from elsewhere: keys and pads stay where they are, others do not."""
         news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._begin_ns
-        if news and self._running and self._driver.latched and isinstance(self._source, LeaderSource):
+        goes_on = self._source.limp or isinstance(self._source, StayingSource)
+        if news and self._running and self._driver.latched and not goes_on:
             self._running = False  # so that a new start is among what to type
-            self._stop(self._held())
+            self._stop(self._held(), diagnostics.WARN)
 
     def _held(self) -> str:
         """Why the driver obeys nobody until it is reset, and what to type; empty while it obeys, or has said nothing.
@@ -349,9 +349,9 @@ class Teleop(ManagedNode):
         if self._source.limp:
             self._let_go()
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, level: bytes = diagnostics.OK) -> None:
         self._running = False
-        self._diagnostics.report(diagnostics.OK, "idle", why, steps=self._steps)
+        self._diagnostics.report(level, "idle", why, steps=self._steps)
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if held := self._held():

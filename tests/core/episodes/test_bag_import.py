@@ -158,6 +158,8 @@ def broken(tmp_path, kind: str):
         content = bytearray(storage.read_bytes())
         content[80:4000] = bytes(3920)  # the start of the first chunk too
         storage.write_bytes(content)
+    if kind == "another file":
+        storage.write_bytes(b"%PDF-1.7" + bytes(4000))
     if kind == "bad metadata":
         (bag / "metadata.yaml").write_text("rosbag2_bagfile_information: [1, 2]")
     return bag
@@ -179,6 +181,7 @@ def broken(tmp_path, kind: str):
         ("being recorded", r"is being recorded: it grew \d s ago.*if its recorder is gone, run `vmail recover"),
         ("truncated", "is cut off or damaged .*run `vmail recover .*bag --out .*bag_recovered`"),
         ("overwritten", "is cut off or damaged .*vmail recover"),
+        ("another file", "its first bytes are not those of a bag: copy it again"),
         ("bad metadata", "is cut off or damaged .*vmail recover"),
     ],
 )

@@ -20,6 +20,7 @@ def take(
     frozen: float = 0.0,
     sensor: bool = True,
     commands: int = 80,
+    held: float = 0.0,
     idle_start: float = 0.0,
     idle_end: float = 0.0,
     joints: bool = True,
@@ -38,8 +39,10 @@ def take(
         if not 4.0 <= now < 4.0 + joints_gap:
             swing = moves * np.sin(np.clip(now - idle_start, 0.0, SECONDS - idle_start - idle_end))
             quality.joints(round(now * 1e9), np.clip(MIDDLE + offset + swing, ROBOT.lower, ROBOT.upper))
-    for _ in range(commands):
-        quality.command()
+    for count in range(commands):
+        now = SECONDS * count / commands
+        if not 4.0 <= now < 4.0 + held:
+            quality.command(round(now * 1e9))
     return quality
 
 
@@ -56,6 +59,7 @@ def test_a_sound_take_is_accepted_without_a_word() -> None:
         ({"grey": 4}, Verdict.REJECT, "nothing can be seen in 100%"),
         ({"frozen": 1.5}, Verdict.REJECT, "the same picture for 1."),
         ({"commands": 0}, Verdict.REJECT, "nothing was commanded"),
+        ({"held": 2.0}, Verdict.WARN, "no command was sent for 2.1 s, from 3.9 s on"),
         ({"idle_start": 3.0}, Verdict.WARN, "nothing moves in the first 3."),
         ({"idle_end": 3.0}, Verdict.WARN, "nothing moves in the last 3."),
         ({"moves": 0.0}, Verdict.REJECT, "no joint moved"),

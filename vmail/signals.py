@@ -1,0 +1,45 @@
+"""Keeps Ctrl-C and its like away from what they must not break off."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def ignored() -> Iterator[None]:
+    """Signals that arrive meanwhile do nothing. Of the main thread, as Python has it."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """Handlers of signals that arrive meanwhile, Ctrl-C's KeyboardInterrupt among them, run at the end of the block.
+
+    Signals that end the process without Python, as SIGTERM does by default, still do. Threads other than the main one
+    are never interrupted, so there is nothing to put off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    previous = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in previous:
+            signal.signal(number, lambda caught, _: came.append(caught))
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
