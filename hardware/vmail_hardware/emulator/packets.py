@@ -44,11 +44,14 @@ def packet(servo_id: int, code: int, parameters: bytes | bytearray) -> bytes:
 def fast_status_packet(answers: list[tuple[int, int, bytes]]) -> bytes:
     """The one answer to a fast sync read: (id, error, data) of every servo, each followed by the checksum so far."""
     length = 1 + sum(len(data) + 4 for _, _, data in answers)
-    whole = HEADER + bytes((0, BROADCAST_ID)) + length.to_bytes(2, "little") + bytes((STATUS,))
+    parts = [HEADER + bytes((0, BROADCAST_ID, length & 0xFF, length >> 8, STATUS))]
+    crc = crc16(parts[0])
     for servo_id, error, data in answers:
-        whole += bytes((error, servo_id)) + data
-        whole += crc16(whole).to_bytes(2, "little")
-    return whole
+        parts.append(bytes((error, servo_id)) + data)
+        crc = crc16(parts[-1], crc)
+        parts.append(crc.to_bytes(2, "little"))
+        crc = crc16(parts[-1], crc)
+    return b"".join(parts)
 
 
 class InstructionParser:

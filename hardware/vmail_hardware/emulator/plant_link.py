@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,22 @@ from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.plant import Plant
 from vmail_hardware.emulator.servo import EmulatedServo
 
-_MEASURED = struct.Struct("<HBBhhiiiiHB")  # registers 120 to 146: realtime tick up to present temperature
 _MEASURED_ADDRESS = 120
+_MEASURED = np.dtype(  # the registers from there on
+    [
+        ("realtime_tick", "<u2"),
+        ("moving", "u1"),
+        ("moving_status", "u1"),
+        ("present_pwm", "<i2"),
+        ("present_current", "<i2"),
+        ("present_velocity", "<i4"),
+        ("present_position", "<i4"),
+        ("velocity_trajectory", "<i4"),
+        ("position_trajectory", "<i4"),
+        ("present_input_voltage", "<u2"),
+        ("present_temperature", "u1"),
+    ]
+)
 _MOST_CURRENT = 32767
 _ROOM_TEMPERATURE_C = 30
 _STALL_MA, _STALL_RAD = 2300.0, 0.3  # current of a stuck servo, reached so far from its goal (XM430-W210 at 12 V)
@@ -39,26 +52,34 @@ class PlantLink:
         units = np.array([[RAD_PER_TICK], [RAD_S_PER_UNIT], [servos[0].model.current_unit_ma]])
         self._per_unit = spec.direction / units  # (3, N): of position, velocity and current
         self._nominal_v = servos[0].model.nominal_voltage_v
-        self._voltage = round(self._nominal_v / VOLT_PER_UNIT)
+        self._registers = np.zeros(len(servos), _MEASURED)
         self._sent: tuple[list[tuple[int, float]], dict[int, float]] | None = None
 
     def measure(self, clock_ms: int) -> None:
         """Write what the plant does now into the registers 120 to 146."""
-        hot, weak, tick = self._faults.temperatures_c, self._faults.voltages_v, clock_ms & 0x7FFF
+        # All servos at once, for a host waits for it: real servos measure beforehand.
+        registers, hot, weak = self._registers, self._faults.temperatures_c, self._faults.voltages_v
         measured = np.array((self._plant.positions(), self._plant.velocities(), self._currents_ma()))
         measured *= self._per_unit
         measured[0] += self._zero_ticks + self._origins()
-        for servo, position, velocity, current in zip(self._servos, *_whole(measured), strict=True):
-            moving = abs(velocity) > servo.get("moving_threshold")
-            goal = servo.get("goal_position")
-            temperature, voltage = _ROOM_TEMPERATURE_C, self._voltage
-            if hot:
-                temperature = round(hot.get(servo.servo_id, temperature))
-            if weak:
-                voltage = round(weak.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
-            current = max(-_MOST_CURRENT, min(_MOST_CURRENT, current))
-            values = (tick, moving, 0, 0, current, velocity, position, 0, goal, voltage, temperature)
-            servo.set_bytes(_MEASURED_ADDRESS, _MEASURED.pack(*values))
+        position, velocity, current = np.rint(measured)
+        registers["realtime_tick"] = clock_ms & 0x7FFF
+        registers["moving"] = np.abs(velocity) > [servo.get("moving_threshold") for servo in self._servos]
+        registers["present_current"] = np.minimum(np.maximum(current, -_MOST_CURRENT), _MOST_CURRENT)
+        registers["present_velocity"] = velocity
+        registers["present_position"] = position
+        registers["position_trajectory"] = [servo.get("goal_position") for servo in self._servos]
+        registers["present_input_voltage"] = self._each(weak, self._nominal_v, 1.0 / VOLT_PER_UNIT)
+        registers["present_temperature"] = self._each(hot, _ROOM_TEMPERATURE_C, 1.0)
+        content, size = registers.tobytes(), _MEASURED.itemsize
+        for index, servo in enumerate(self._servos):
+            servo.set_bytes(_MEASURED_ADDRESS, content[index * size : (index + 1) * size])
+
+    def _each(self, found: Mapping[int, float], usual: float, per_unit: float) -> list[int] | int:
+        """A register of every servo, from values by servo id; one number for all where none differs."""
+        if not found:
+            return round(usual * per_unit)
+        return [round(found.get(servo.servo_id, usual) * per_unit) for servo in self._servos]
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
@@ -90,6 +111,8 @@ class PlantLink:
 
     def _currents_ma(self) -> np.ndarray:
         """Of the plant; a servo that is stuck pushes by how far it is from its goal."""
+        if not self._stuck:
+            return self._plant.currents_ma()
         currents = np.array(self._plant.currents_ma(), np.float64)
         for index, servo in enumerate(self._servos):
             if servo.servo_id in self._stuck:

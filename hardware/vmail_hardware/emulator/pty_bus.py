@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import fcntl
 import os
 import select
 import termios
@@ -21,6 +22,7 @@ from vmail_hardware.emulator.servo import EmulatedServo
 from vmail_hardware.emulator.wire_check import WireCheck
 
 _TICK_S = 0.010  # how often watchdogs and the unplugged fault are looked at; the watchdog's own unit is 20 ms
+_SETTINGS_ROOM = bytes(64)  # more than the kernel's struct termios
 _SPEEDS = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()}
 
 
@@ -169,6 +171,8 @@ class _Terminal:
         tty.setraw(self._device)
         os.set_blocking(self._host, False)
         self._name = os.ttyname(self._device)
+        self._settings = b""
+        self._baud: int | None = None
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.symlink_to(self._name)
         fresh.replace(path)
@@ -187,7 +191,10 @@ class _Terminal:
 
     def baud(self) -> int | None:
         """The rate that the client has set, None if it is not one of the standard ones."""
-        return _SPEEDS.get(termios.tcgetattr(self._device)[5])
+        settings = fcntl.ioctl(self._device, termios.TCGETS, _SETTINGS_ROOM)
+        if settings != self._settings:  # unpacked only then: a host waits for it
+            self._settings, self._baud = settings, _SPEEDS.get(termios.tcgetattr(self._device)[5])
+        return self._baud
 
     def close(self) -> None:
         """Hang up and remove the link, unless somebody else has put theirs there."""
