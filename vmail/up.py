@@ -93,7 +93,7 @@ class Graph:
                     env={
                         **node_environment(),
                         "VMAIL_PARENT_PID": str(os.getpid()),  # nodes end when this does
-                        "NOTIFY_SOCKET": str(self._listen_to(node)),
+                        "NOTIFY_SOCKET": self._listen_to(node),
                     },
                     stdin=None if node.terminal else subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -109,14 +109,14 @@ class Graph:
             printer.start()
             self._running.append(Running(node, process, printer))
 
-    def _listen_to(self, node: GraphNode) -> Path:
-        """Where the node says that it is active, see sd_notify(3)."""
-        path = self._run_dir / f"{node.name}.ready"
+    def _listen_to(self, node: GraphNode) -> str:
+        """Where the node says that it is active, see sd_notify(3): not a file, whose path may be too long."""
+        name = f"vmail-{os.getpid()}-{id(self)}-{node.name}"
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        receiver.bind(str(path))
+        receiver.bind(f"\0{name}")
         receiver.setblocking(False)
         self._starting[node.name] = receiver
-        return path
+        return f"@{name}"
 
     def all_active(self) -> bool:
         """Whether every node has been active since the start."""
