@@ -63,6 +63,7 @@ class GraphNode:
         parameters: values from the graph's arguments; they win.
         terminal: whether it may read keys from standard input.
         stage: nodes of one stage stop at once, those of the highest first.
+        lingers: whether the next stage need not wait for its end.
     """
 
     name: str
@@ -71,6 +72,7 @@ class GraphNode:
     parameters: dict[str, Any]
     terminal: bool
     stage: int
+    lingers: bool
 
     @property
     def module(self) -> str:
@@ -191,6 +193,8 @@ def _node(name: str, description: dict[str, Any], values: dict[str, Any], stage:
     parameters = dict(description.get("parameters", {}))
     if values["sim"]:
         parameters |= description.get("sim_parameters", {})
+    optional = {key: _substitute(value, values) for key, value in description.get("optional", {}).items()}
+    parameters |= {key: value for key, value in optional.items() if value != ""}
     tuning = config_dir() / "nodes" / f"{name}.yaml"
     return GraphNode(
         name=name,
@@ -199,6 +203,7 @@ def _node(name: str, description: dict[str, Any], values: dict[str, Any], stage:
         parameters={key: _substitute(value, values) for key, value in parameters.items()},
         terminal=values.get("teleop", "none") in description.get("terminal", ()),
         stage=stage,
+        lingers=description.get("lingers", False),
     )
 
 

@@ -19,6 +19,7 @@ from vmail.graph import GraphError, GraphNode, load_graph
 from vmail_core.robot import RobotSpec, load_robot
 from vmail_hardware.bus_checks import check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusError
+from vmail_hardware.calibration import find_calibration
 from vmail_hardware.cameras import CameraError, check_source
 from vmail_hardware.cameras.frame import TWIN_SCHEME
 from vmail_hardware.emulator.fault_script import FaultScript
@@ -60,7 +61,7 @@ def check(nodes: list[GraphNode], terminal: bool) -> None:
         with _blaming("record", named["demo_recorder"]["output"]):
             _check_folder(Path(named["demo_recorder"]["output"]).expanduser())
     _check_camera(named["camera"])
-    _check_driver(driver)
+    _check_driver(driver, robot)
     if "teleop" in named:
         in_twin = "twin" in named or named["camera"]["source"].startswith(TWIN_SCHEME)
         _check_teleop(named["teleop"], robot, driver["port"], in_twin, terminal)
@@ -114,8 +115,12 @@ def _check_camera(camera: Parameters) -> None:
         check_source(camera["source"], may_appear=camera.get("wait_s", 0.0) > 0.0)
 
 
-def _check_driver(driver: Parameters) -> None:
-    port = driver["port"]
+def _check_driver(driver: Parameters, robot: RobotSpec) -> None:
+    port, chosen = driver["port"], driver.get("calibration", "auto")
+    with _blaming("calibration", chosen):
+        calibration = find_calibration(robot, chosen)
+        if calibration is not None:
+            calibration.apply(robot)
     if driver.get("wait_s", 0.0) > 0.0 and not Path(port).exists():
         return  # the twin makes it
     with _blaming("port", port):

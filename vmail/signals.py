@@ -39,7 +39,8 @@ def put_off() -> Iterator[None]:
             signal.signal(number, lambda caught, _: came.append(caught))
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for number in reversed(ENDING):  # Ctrl-C last: from then on it may cut this short
+            if number in previous:
+                signal.signal(number, previous[number])
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)

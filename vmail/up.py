@@ -29,6 +29,7 @@ import yaml
 
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, parse_assignments
 from vmail.preflight import checked_graph
+from vmail_nodes.readiness import notify_ready
 
 __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", "usage"]
 
@@ -137,9 +138,12 @@ class Graph:
 
     def stop(self) -> list[str]:
         """Stop the nodes, the last stage first; returns the names of those that failed or had to be killed."""
-        failed = []
         for _, stage in itertools.groupby(reversed(self._running), lambda running: running.node.stage):
-            failed += _stop_all(list(stage))
+            nodes = list(stage)
+            _signal(nodes, signal.SIGINT)
+            _end([running for running in nodes if not running.node.lingers])
+        _end(self._running)
+        failed = [running.node.name for running in reversed(self._running) if running.process.returncode != 0]
         self._running = []
         for receiver in self._starting.values():
             receiver.close()
@@ -157,6 +161,7 @@ def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) 
             if not told and graph.all_active():
                 told = True
                 print(f"ready: {', '.join(node.name for node in nodes)} are active; Ctrl-C ends them", flush=True)
+                notify_ready()  # where systemd has started this
             time.sleep(POLL_PERIOD_S)
         ended = graph.ended()
         if ended is not None and not stopping.is_set():
@@ -235,16 +240,20 @@ def _print_lines(stream: IO[str], prefix: str, output: IO[str] | None) -> None:
         print(f"{prefix} {line}", end="", file=output, flush=True)
 
 
-def _stop_all(nodes: list[Running]) -> list[str]:
-    """SIGINT, then SIGTERM, then SIGKILL to all that run; returns the names of those that did not end well."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        left = [running.process for running in nodes if running.process.poll() is None]
-        for process in left:
-            process.send_signal(number)
+def _end(nodes: list[Running]) -> None:
+    """Wait until nodes that have got SIGINT end; SIGTERM and then SIGKILL to those that do not."""
+    for harder in (signal.SIGTERM, signal.SIGKILL, None):
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for process in left:
+        for running in nodes:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
+                running.process.wait(max(0.0, deadline - time.monotonic()))
+        if harder is not None:
+            _signal(nodes, harder)
     for running in nodes:
         running.printer.join(1.0)
-    return [running.node.name for running in nodes if running.process.returncode != 0]
+
+
+def _signal(nodes: list[Running], number: int) -> None:
+    for running in nodes:
+        if running.process.poll() is None:
+            running.process.send_signal(number)

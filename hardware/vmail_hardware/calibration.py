@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from vmail_core.robot import RobotSpec
+from vmail_core.yaml_errors import in_one_line
 from vmail_hardware.user_files import keep_file, user_folder
 
 TURN_RAD = 2.0 * np.pi
@@ -231,7 +232,7 @@ def load_calibration(path: str | Path) -> Calibration:
         FileNotFoundError: there is none.
         CalibrationError: it is damaged.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no calibration at {path}; `vmail calibrate --port DEVICE` makes one")
     try:
@@ -240,7 +241,8 @@ def load_calibration(path: str | Path) -> Calibration:
         servos = {int(servo_id): int(model) for servo_id, model in plain["servos"].items()}
         made = Calibration(str(plain["robot"]), str(plain["made"]), servos, **arrays)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError(f"{path} is damaged ({error}): remove it and run `vmail calibrate`") from error
+        reason = in_one_line(error) if isinstance(error, yaml.YAMLError) else error
+        raise CalibrationError(f"{path} is damaged ({reason}): remove it and run `vmail calibrate`") from error
     if any(len(array) != len(servos) or not np.isfinite(array).all() for array in arrays.values()):
         raise CalibrationError(f"{path} is damaged (not a number for each servo): remove it and run `vmail calibrate`")
     return made

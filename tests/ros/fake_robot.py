@@ -157,9 +157,9 @@ class DriverNews:
     def __init__(self, ros: Ros) -> None:
         self._publisher = ros.publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
 
-    def say(self, level: bytes, reason: str, detail: str, name: str = "dynamixel_driver", age_s: float = 0.0) -> None:
+    def say(self, level: bytes, reason: str, detail: str, name: str = "dynamixel_driver") -> None:
         values = [KeyValue(key="reason", value=reason)]
         status = DiagnosticStatus(level=level, name=name, message=f"{reason}: {detail}", values=values)
         message = DiagnosticArray(status=[status])
-        message.header.stamp = time_from_ns(time.time_ns() - round(age_s * 1e9))
+        message.header.stamp = time_from_ns(time.time_ns())
         self._publisher.publish(message)

@@ -60,8 +60,15 @@ def test_a_switch_gets_its_value(services: list[str]) -> None:
 
 def test_services_are_called_one_after_the_other_until_one_is_refused(services: list[str]) -> None:
     result = call("test_probe/switch", "false", "test_probe/refuse", "test_probe/switch", "true")
-    assert (result.returncode, result.stdout.strip(), result.stderr.strip()) == (1, "switched", "not now")
+    assert (result.returncode, result.stdout.strip()) == (1, "test_probe/switch: switched")
+    assert result.stderr.strip() == "test_probe/refuse: not now"
     assert services == ["switch False", "refuse"]
+
+
+@pytest.mark.parametrize("second", ["test_probe/missing", "test_probe/switch"])
+def test_nothing_is_called_before_all_can_be(services: list[str], second: str) -> None:
+    result = call("test_probe/switch", "true", second)
+    assert result.returncode == 2 and f"/{second}" in result.stderr and services == []
 
 
 def test_a_switch_without_a_value_is_refused_before_anything_happens(services: list[str]) -> None:

@@ -87,6 +87,24 @@ def test_a_policy_may_have_a_teleoperator_beside_it() -> None:
     assert "teleop" in names("policy_runner", "sim:=true", "bundle:=b", "teleop:=keyboard")
 
 
+def test_who_commands_ends_before_the_driver_and_it_before_its_bus() -> None:
+    given = {"sim": "true", "bundle": "b", "teleop": "expert", "record": "takes"}
+    nodes = {node.name: node for node in load_graph("policy_runner", given, Path("/run/x"))}
+    stage = {name: node.stage for name, node in nodes.items()}
+    assert stage["policy_runner"] == stage["teleop"] > stage["dynamixel_driver"] > stage["camera"] > stage["twin"]
+    assert {name for name, node in nodes.items() if node.lingers} == {"ghost", "demo_recorder"}
+
+
+def test_a_calibration_is_the_tunings_unless_one_is_given() -> None:
+    hand = {"port": "/dev/ttyUSB0", "camera": "/dev/video0", "teleop": "none"}
+    for given, expected in (({}, None), ({"calibration": "mine.yaml"}, "mine.yaml")):
+        nodes = {node.name: node for node in load_graph("dclaw_teleop_demo", {**hand, **given}, Path("/run/x"))}
+        for name in ("dynamixel_driver", "demo_recorder"):
+            assert nodes[name].parameters.get("calibration") == expected
+    twin = {node.name: node for node in load_graph("dclaw_teleop_demo", {"sim": "true"}, Path("/run/x"))}
+    assert twin["dynamixel_driver"].parameters["calibration"] == "none"
+
+
 def test_namespaces_reach_every_node() -> None:
     nodes = load_graph("policy_runner", {"sim": "true", "bundle": "b", "namespace": "/left/"}, Path("/run/x"))
     assert {node.namespace for node in nodes} == {"left"}

@@ -282,17 +282,33 @@ def test_a_take_whose_first_pose_is_not_reached_says_how_far_off_it_is(
     until(published, "it gives up")
     told = ros.wait_reason("teleop", "idle").message
     assert f"{SPEC.joint_names[4]} does not reach where take_0001 began: after 5 s it is at" in told, told
-    assert "then start again" in told
+    assert "then start again. The driver has sent none of the commands: see its diagnostics" in told
 
 
 def test_an_emergency_stop_ends_an_experts_run_and_says_so(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
     start_node("vmail_nodes.teleop", {"mode": "expert", "task": TASK})
-    driver = DriverNews(ros)
+    commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
+    states = ros.publisher(JointState, "twin/state", SENSOR_PUBLISHER)
+    images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
+    driver, names = DriverNews(ros), [*SPEC.joint_names, VALVE_JOINT]
+    pose, stamps = np.append(SPEC.rest, 0.0), control_stamps()
+
+    def seen() -> int:
+        """One more picture with its state is shown; how many commands have come."""
+        stamp = next(stamps)
+        states.publish(joint_state_message(names, pose, 0 * pose, None, stamp))
+        images.publish(image_from_array(np.zeros((8, 8, 3), np.uint8), stamp))
+        return len(commands.messages)
+
     assert ros.call(Trigger, "teleop/start").success
-    ros.wait_reason("teleop", "running")
+    until(lambda: seen() > 3, "the expert commands")
     driver.say(DiagnosticStatus.ERROR, "estop", "holding: emergency stop")
     status = ros.wait_reason("teleop", "idle")
-    assert status.level == DiagnosticStatus.WARN
+    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet")
+    count = seen()
+    time.sleep(0.3)
+    assert seen() == count, "it commands after the reset"
+    assert status.level == DiagnosticStatus.ERROR
     assert "emergency stop; to go on, `vmail call dynamixel_driver/reset_guard teleop/start`" in status.message
 
 

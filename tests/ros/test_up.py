@@ -15,6 +15,7 @@ from ros_harness import Ros, until
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
+from vmail import cli
 from vmail.graph import load_graph
 from vmail_core.robot import load_robot
 from vmail_hardware.cameras import FrameServer
@@ -39,6 +40,9 @@ def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: 
             given |= set(yaml.safe_load(file.read_text())["/**"]["ros__parameters"])
         # ROS ignores parameters that a node does not declare, without a word.
         assert given <= declared_parameters(ros, node.name), node.name
+    for _ in range(3):  # what people are told to type after an emergency stop, in one go
+        assert ros.call(Trigger, "dynamixel_driver/estop").success
+        assert cli.main(["call", "dynamixel_driver/reset_guard", "teleop/start", "teleop/stop"]) == 0
     assert ros.call(Trigger, "twin/reset").success
     until(lambda: ros.call(Trigger, "demo_recorder/start").success, "the recorder hears camera and joints")
 
@@ -56,7 +60,8 @@ def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: 
     graph.process.send_signal(signal.SIGINT)
     code, output = graph.wait()
     assert code == 0, output
-    assert "[dynamixel_driver]" in output and "torque is off, the driver is not active" in output
+    torque_off = output.index("torque is off, the driver is not active")
+    assert output.index("stopping: who commands") < torque_off < output.rindex("torque_off: episode"), output
     assert "torque may still be on" not in output
 
 

@@ -46,7 +46,15 @@ def call(arguments: argparse.Namespace) -> int:
             time.sleep(1.0)  # for discovery
             print("\n".join(sorted(_callable(node))) or "no node of vmail is running")
             return 0
-        return 0 if all(_call(node, service, value) for service, value in calls) else 1
+        # Nothing is called before all can be: to reset a guard and then miss whoever was to start is no half of it.
+        prepared = [_prepare(node, service, value) for service, value in calls]
+        for name, client, request in prepared:
+            answer = _call(node, name, client, request)
+            who = f"{name[1:]}: " if len(calls) > 1 else ""
+            print(f"{who}{answer.message}", file=sys.stdout if answer.success else sys.stderr, flush=True)
+            if not answer.success:
+                return 1
+        return 0
     finally:
         settle()
         node.destroy_node()
@@ -85,9 +93,8 @@ def _find(node: Any, name: str) -> str:
     return known[name]
 
 
-def _call(node: Any, service: str, value: str | None) -> bool:
-    """Call and print the answer; returns whether the node did it."""
-    import rclpy
+def _prepare(node: Any, service: str, value: str | None) -> tuple[str, Any, Any]:
+    """Name, client and request of a call whose service is there, and takes what is given."""
     from std_srvs.srv import SetBool, Trigger
 
     name = f"/{service.strip('/')}"
@@ -97,10 +104,15 @@ def _call(node: Any, service: str, value: str | None) -> bool:
     client = node.create_client(SetBool if switch else Trigger, name)
     if not client.wait_for_service(FIND_S):
         raise RuntimeError(f"service {name} went away")
-    future = client.call_async(SetBool.Request(data=value == "true") if switch else Trigger.Request())
+    return name, client, SetBool.Request(data=value == "true") if switch else Trigger.Request()
+
+
+def _call(node: Any, name: str, client: Any, request: Any) -> Any:
+    """The answer."""
+    import rclpy
+
+    future = client.call_async(request)
     rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
     if not future.done():
         raise RuntimeError(f"service {name} did not answer within {ANSWER_S:.0f} s")
-    answer = future.result()
-    print(answer.message, file=sys.stdout if answer.success else sys.stderr)
-    return bool(answer.success)
+    return future.result()

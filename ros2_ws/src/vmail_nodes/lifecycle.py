@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -24,6 +22,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from vmail_nodes.leaving import settle
+from vmail_nodes.readiness import notify_ready
 from vmail_nodes.realtime import request_realtime
 
 # Of nodes between camera and motors. The driver, which waits most of the time, has more: under SCHED_RR an equal does
@@ -203,16 +202,6 @@ class ManagedNode(LifecycleNode):
         if undo is not None:
             self._guarded(undo, f"undo the attempt to {name}")
         return result
-
-
-def notify_ready() -> None:
-    """Tell whoever started this process, `vmail up` or systemd, that the node is active: sd_notify(3), READY=1."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, contextlib.suppress(OSError):  # nobody listens
-        notifier.setblocking(False)
-        notifier.sendto(b"READY=1", address.replace("@", "\0", 1) if address.startswith("@") else address)
 
 
 def keep_what_is_loaded() -> None:

@@ -3,15 +3,16 @@
 Subscribes: `camera/image_raw`, `joint_states`, `joint_commands_sent`, `/diagnostics` (of driver and teleop).
 Publishes: `joint_commands`, one point at each tick, stamped with the picture that it was computed from.
 Serves: `~/start` and `~/stop` (Trigger). A start empties the policy's memory and begins a run, as an episode begins.
-It is refused while teleop commands: of two commanders at once, the guard would hold the hand.
+It is refused while teleop commands: of two commanders at once, the guard would hold the hand; and while the driver
+holds until it is reset.
 
 What a policy observes is one row of the alignment that `vmail import` uses too: a picture, the joint positions at it,
 and the action that led to it. A policy that was trained without proprioception leaves the joint positions aside.
 
 The runner never commands from an old, frozen or missing input: it stops, names the reason on /diagnostics, and waits
 for the next `~/start`; the driver then holds. Where the driver holds by itself, the run ends with the driver's reason:
-at once for an emergency stop and whatever else needs a reset, so that nothing moves when that comes; so does one that
-is started meanwhile. A bundle that is damaged or made for another robot is refused.
+at once for an emergency stop and whatever else needs a reset, so that nothing moves when that comes. A bundle that is
+damaged or made for another robot is refused.
 """
 
 from __future__ import annotations
@@ -201,8 +202,9 @@ class PolicyRunner(ManagedNode):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self._teleop.hear(message, time.monotonic())
-        if self._driver.hear(message) and ns_from_time(message.header.stamp) > self._started_ns:
-            self._end_if_latched()
+        latched = self._latched() if self._driver.hear(message) else None
+        if self._state != "idle" and latched is not None:
+            self._stop(diagnostics.ERROR, *latched)
 
     def _latched(self) -> Trouble | None:
         """What the driver holds for until it is reset, with what to type; None while it does not."""
@@ -211,11 +213,6 @@ class PolicyRunner(ManagedNode):
             return None
         go_on = self.how_to_call("dynamixel_driver/reset_guard", "~/start")
         return Trouble(cause.reason, f"{cause.detail}; to go on, {go_on}")
-
-    def _end_if_latched(self) -> None:
-        latched = self._latched()
-        if self._state != "idle" and latched is not None:
-            self._stop(diagnostics.ERROR, *latched)
 
     def _on_image(self, message: Image) -> None:
         stamp_ns = ns_from_time(message.header.stamp)

@@ -73,8 +73,8 @@ class ReplaySource(JointSource):
         seconds = PATIENCE_STEPS * self._spec.control_period
         return (
             f"{self._spec.joint_names[far]} does not reach where {self._take.name} began: after {seconds:.0f} s it is "
-            f"at {present[far]:+.2f} rad, not {self._first[far]:+.2f}. Is something in its way? Clear it (on the twin "
-            "`vmail call twin/reset`), then start again"
+            f"at {present[far]:+.2f} rad, not {self._first[far]:+.2f}. Clear what is in its way, or move the hand near "
+            "that pose, then start again"
         )
 
     def on_hold(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 NEXT, DISCARD, STOP, HANDOVER = "next", "discard", "stop", "hand over"
 HELP = (
     "keys: → or n begins a take and keeps it; ← or d discards it, or the one just kept, and begins anew; "
-    "p hands control to the policy and back; Esc or q ends the recorder, and the graph with it"
+    "p hands control to the policy and back; Esc or q ends, in a graph all of it"
 )
 ESCAPE = "\x1b"
 _KEYS = {

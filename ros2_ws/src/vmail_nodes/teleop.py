@@ -5,7 +5,8 @@ them; frames between, of a faster camera, give none. In mode kinesthetic the han
 
 Subscribes: `camera/image_raw`; mode expert: `twin/state`, the other modes: `joint_states`; modes keyboard and gamepad:
 `joint_goals` too, gamepad `joy`; all of them `/diagnostics` (of the driver). Publishes: `joint_commands`.
-While the driver holds until it is reset, nobody begins to command and keys move nothing, which is told with the reason.
+While the driver holds until it is reset, nobody begins to command and keys move nothing, which is told with the reason;
+an expert, a leader or a take that commands ends with it, so that nothing moves when the reset comes.
 Serves: `~/start`, `~/stop`, `~/hand_over` (Trigger).
 Calls: `dynamixel_driver/estop`, when the key or button for it is pressed, `dynamixel_driver/torque` (mode kinesthetic),
 `policy_runner/start` and `/stop` to hand control over and to take it back, and, for the recorder's keys (mode
@@ -172,11 +173,10 @@ class Teleop(ManagedNode):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """End a run that a reset would let go on from elsewhere: keys and pads stay where they are, others do not."""
-        news = self._driver.hear(message) and ns_from_time(message.header.stamp) > self._begin_ns
         goes_on = self._source.limp or isinstance(self._source, StayingSource)
-        if news and self._running and self._driver.latched and not goes_on:
+        if self._driver.hear(message) and self._running and self._driver.latched and not goes_on:
             self._running = False  # so that a new start is among what to type
-            self._stop(self._held(), diagnostics.WARN)
+            self._stop(self._held(), diagnostics.ERROR)
 
     def _held(self) -> str:
         """Why the driver obeys nobody until it is reset, and what to type; empty while it obeys, or has said nothing.
@@ -199,7 +199,7 @@ class Teleop(ManagedNode):
     def _command(self) -> None:
         due = self._source.command()
         if self._source.finished:
-            self._stop(self._source.finished)
+            self._stop(self._source.finished + self._unheard())
         if due is None:
             return
         stamp_ns, positions = due
@@ -210,6 +210,13 @@ class Teleop(ManagedNode):
         self._diagnostics.report(diagnostics.OK, "running", steps=self._steps)
         if self._steps == self._max_steps and not self._source.starts_by_itself:
             self._stop(f"done after {self._steps} steps")
+
+    def _unheard(self) -> str:
+        """Why nothing of what was commanded moved the hand; empty where the driver sent some of it."""
+        if not self._steps or self._obeyed is not None:
+            return ""
+        cause = self._driver.trouble
+        return f". The driver has sent none of the commands: {cause.detail if cause else 'see its diagnostics'}"
 
     def _watch(self) -> None:
         line, held = self._source.poll(), self._held()
