@@ -42,5 +42,5 @@ def put_off() -> Iterator[None]:
         for number in reversed(ENDING):  # Ctrl-C last: from then on it may cut this short
             if number in previous:
                 signal.signal(number, previous[number])
-        for number in dict.fromkeys(came):
-            signal.raise_signal(number)
+        for caught in dict.fromkeys(came):
+            signal.raise_signal(caught)
