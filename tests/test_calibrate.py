@@ -73,7 +73,7 @@ def test_a_hand_is_calibrated_by_moving_it(bus: EmulatedBus, start: Terminal, tm
     start.press(b"\n")
     start.wait_for("2 of 2")
     bus.plant.push(np.zeros(9))
-    time.sleep(0.3)
+    time.sleep(1.0)
     start.press(b"\n")
     assert start.end() == 0, start.printed[-2000:]
     found = load_calibration(tmp_path / "hand.yaml")
