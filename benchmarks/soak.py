@@ -95,6 +95,7 @@ def _clock(seconds: float) -> str:
 
 def soak(minutes: float, seed: int, folder: Path, log: Path) -> Soak:
     """Run it; what is in `folder` may be deleted afterwards."""
+    commit = git_commit()  # of what runs; another may be there when it ends
     robot, over, crashes, errors = load_robot("dclaw"), threading.Event(), list[str](), list[str]()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
@@ -142,7 +143,7 @@ def soak(minutes: float, seed: int, folder: Path, log: Path) -> Soak:
     operator.read_all()
     return Soak(
         command=f"python benchmarks/soak.py --minutes {minutes:g} --seed {seed}",
-        commit=git_commit(),
+        commit=commit,
         machine=machine(),
         wanted=minutes,
         minutes=(ended - began) / 60.0,
