@@ -30,16 +30,17 @@ def spec() -> RobotSpec:
 
 
 def test_expert_turns_from_the_start_that_the_seed_says(spec: RobotSpec, tmp_path: Path) -> None:
-    series, out, said = expert_series(TASK, [SEED], STEPS), tmp_path / "trials.json", []
+    steps = 40  # it takes some to come to grips, now more, now less
+    series, out, said = expert_series(TASK, [SEED], steps), tmp_path / "trials.json", []
     (trial,) = run_series(series, spec, out, tmp_path / "log.txt", said.append)
     assert said == [None, trial]
     joints, valve = draw_start(np.random.RandomState(SEED), spec.rest, "wide")
     assert np.abs(trial.joints[0] - joints).max() < 0.08  # gravity, while it settles
     assert trial.valve[0] == pytest.approx(valve, abs=0.05)
-    lost = 2 * STEPS + 1 - len(trial.time) - len(trial.latency_ms)
+    lost = 2 * steps + 1 - len(trial.time) - len(trial.latency_ms)
     assert 0 <= lost <= MAX_LOST  # none, where the machine has nothing else to do
-    assert STEPS - lost - 0.5 < trial.time[-1] / spec.control_period < STEPS + 0.5
-    assert trial.radians(1) > 0.25  # 0.5 to 0.8; less where a busy machine is late with every command
+    assert steps - lost - 0.5 < trial.time[-1] / spec.control_period < steps + 0.5
+    assert trial.radians(1) > 1.0  # six on a quiet machine
     assert np.all(trial.latency_ms > 0.0)
     assert "torque off" in (tmp_path / "log.txt").read_text()
     again: list[Trial | None] = []
@@ -68,12 +69,15 @@ def test_interrupted_demo_keeps_no_half_take_and_leaves_torque_off(tmp_path: Pat
     command = [sys.executable, "-m", "vmail.cli", "demo", "--record", "--until", "record", "--out", str(out)]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = out / "logs" / "record.log"
-    until(
-        lambda: demo.poll() is not None or (log.exists() and "[dynamixel_driver]: ok" in log.read_text()),
-        "a take goes on",
-    )
-    demo.send_signal(signal.SIGINT)
-    said, _ = demo.communicate(timeout=START_TIMEOUT_S)
+    try:
+        until(
+            lambda: demo.poll() is not None or (log.exists() and "[dynamixel_driver]: ok" in log.read_text()),
+            "a take goes on",
+        )
+        demo.send_signal(signal.SIGINT)
+        said, _ = demo.communicate(timeout=START_TIMEOUT_S)
+    finally:
+        demo.kill()  # its nodes end with it
     assert demo.returncode == 130 and "torque is off" in said and "same command goes on" in said, said
     assert not list_takes(out / "takes")
     assert (
