@@ -1,11 +1,13 @@
 """The servo bus at 100 Hz, alone and while a camera is recorded: how long a cycle takes, and what recording costs.
 
-    python benchmarks/robot.py [--seconds 20]
+    python benchmarks/robot.py [--seconds 20] [--awake]
 
 A cycle reads position, velocity and current of all servos and writes the goals of all, through the SDK: one fast sync
-read of ten consecutive bytes a servo and one sync write, in the order in which the driver does it. The first row has a
-plain sync read instead. In the row "goals first" the read waits until the servos have taken in what was written. Beside
-the bus runs the real camera node with 640x480 pictures at 30 Hz (rendered once, with a sensor's noise), and the real
+read of ten consecutive bytes a servo and one sync write, in the order in which the driver does it. In the row "plain
+reads" every servo answers by itself. In the row "goals first" the read waits until the servos have taken in what was
+written. The row "an echo" has no servos and no SDK: as many bytes each way, answered at once, which is the pseudo-
+terminal's share. With --awake no processor sleeps meanwhile, as with the driver's parameter keep_awake. Beside the
+bus runs the real camera node with 640x480 pictures at 30 Hz (rendered once, with a sensor's noise), and the real
 recorder, which records both. The servos are emulated. Exit code 1 when a target is missed.
 """
 
@@ -15,12 +17,14 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +47,7 @@ from vmail_hardware.joint_state import JointState
 from vmail_nodes.lifecycle import DRIVER_PRIORITY, REALTIME_PRIORITY
 from vmail_nodes.messages import command_message, joint_state_message
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
-from vmail_nodes.realtime import request_realtime
+from vmail_nodes.realtime import keep_awake, request_realtime
 
 MOST_P50_MS, MOST_P99_MS, MOST_CORES = 0.5, 5.0, 0.4
 RATE_HZ, CAMERA_HZ, WIDTH, HEIGHT = 100.0, 30.0, 640, 480
@@ -64,7 +68,7 @@ class BusLoop:
         failed: cycles without an answer from every servo.
     """
 
-    def __init__(self, bus: DynamixelBus, spec: RobotSpec, goals_first: bool = False) -> None:
+    def __init__(self, bus: DynamixelBus | None, spec: RobotSpec, goals_first: bool = False) -> None:
         """On a bus with torque on. Publishes nothing before `publish_to`."""
         self.cycles: list[float] = []
         self.failed = 0
@@ -96,18 +100,24 @@ class BusLoop:
             phase = 2.0 * np.pi * tick / (RATE_HZ * SWING_S)
             inside = np.clip(self._spec.rest + SWING_RAD * np.sin(phase), self._spec.lower, self._spec.upper)
             began = time.perf_counter()
-            if self._goals_first:
-                self._bus.write_goals(inside)
-            try:
-                state = self._bus.read()
-            except BusReadError:
-                state, self.failed = None, self.failed + 1
-            if not self._goals_first:
-                self._bus.write_goals(inside)
+            state = self._cycle(inside)
             self.cycles.append(1e3 * (time.perf_counter() - began))
             if state is not None and self._states is not None:
                 self._publish(state, inside, command=tick % 10 == 0)
             due, tick = max(due + 1.0 / RATE_HZ, time.monotonic() - 1.0 / RATE_HZ), tick + 1
+
+    def _cycle(self, goals: np.ndarray) -> JointState | None:
+        """Read all and write goals; None where not every servo answered."""
+        state = None
+        if self._goals_first:
+            self._bus.write_goals(goals)
+        try:
+            state = self._bus.read()
+        except BusReadError:
+            self.failed += 1
+        if not self._goals_first:
+            self._bus.write_goals(goals)
+        return state
 
     def _publish(self, state: JointState, goals: np.ndarray, command: bool) -> None:
         names, stamp_ns = self._spec.joint_names, round(1e9 * state.time)
@@ -129,6 +139,19 @@ def emulate(path: Path) -> int:
     sys.setswitchinterval(0.0005)  # as in the twin
     ask_realtime(SERVO_PRIORITY)
     return run_fake_bus(path)
+
+
+def echo(path: Path) -> int:
+    """In a process of its own: whatever is asked, bytes of an answer at once, until SIGTERM."""
+    host, device = os.openpty()
+    tty.setraw(device)
+    answer = bytes(answer_bytes(load_robot("dclaw")))
+    ask_realtime(SERVO_PRIORITY)
+    path.symlink_to(os.ttyname(device))
+    while True:
+        select.select([host], [], [])
+        os.read(host, 4096)
+        os.write(host, answer)
 
 
 def film(path: Path) -> int:
@@ -173,6 +196,36 @@ def open_bus(folder: Path, spec: RobotSpec, fast: bool = True) -> Iterator[Dynam
     with part("emulator", port), DynamixelBus(str(port), spec, reply_timeout_ms=20.0, fast_reads=fast) as bus:
         bus.set_torque(True)
         yield bus
+
+
+class EchoLoop(BusLoop):
+    """Asks at 100 Hz for the bytes of a cycle, without SDK and servos. Goals would not be answered."""
+
+    def __init__(self, port: int, spec: RobotSpec) -> None:
+        """Of an open terminal."""
+        super().__init__(None, spec)
+        self._port = port
+
+    def _cycle(self, goals: np.ndarray) -> None:
+        wanted = answer_bytes(self._spec)
+        os.write(self._port, bytes(PACKET_BYTES + self._spec.action_size))
+        while wanted > 0:
+            select.select([self._port], [], [])
+            wanted -= len(os.read(self._port, 4096))
+
+
+def echoed(spec: RobotSpec, seconds: float) -> dict[str, float]:
+    """Bytes there and back, and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="vmail-") as folder:
+        path = Path(folder) / "echo"
+        with part("echo", path):
+            port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            try:
+                with EchoLoop(port, spec) as loop:
+                    time.sleep(seconds)
+            finally:
+                os.close(port)
+        return summary(loop, seconds)
 
 
 def summary(loop: BusLoop, seconds: float) -> dict[str, float]:
@@ -236,28 +289,41 @@ def recorded(spec: RobotSpec, seconds: float) -> tuple[dict[str, float], dict[st
     return cycles, {**recording, "rate": camera_rate, "mb_s": size / took}
 
 
+def answer_bytes(spec: RobotSpec) -> int:
+    """Of a fast sync read, without stuffing."""
+    return ANSWER_START_BYTES + spec.action_size * (ANSWER_BYTES + READ_BYTES)
+
+
 def line_ms(spec: RobotSpec) -> float:
     """ms that the bytes of a cycle with a fast read take on a real bus, without return delays and stuffing."""
     servos = spec.action_size
     written = PACKET_BYTES + servos * (1 + GOAL_BYTES)
-    read = PACKET_BYTES + servos + ANSWER_START_BYTES + servos * (ANSWER_BYTES + READ_BYTES)
+    read = PACKET_BYTES + servos + answer_bytes(spec)
     return 1e3 * BITS_A_BYTE * (written + read) / spec.servo_baud
 
 
 def main() -> int:
-    """Measure both, print, judge."""
+    """Measure, or be a part of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement [20]")
+    parser.add_argument("--awake", action="store_true", help="keep processors from sleeping")
     parser.add_argument("--part", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        return {"emulator": emulate, "camera": film}[arguments.part[0]](Path(arguments.part[1]))
+        return {"emulator": emulate, "camera": film, "echo": echo}[arguments.part[0]](Path(arguments.part[1]))
     print(stalls(), flush=True)
+    with keep_awake() if arguments.awake else contextlib.nullcontext():
+        return measure(arguments.seconds)
+
+
+def measure(seconds: float) -> int:
+    """Measure all, print, judge."""
     spec = load_robot("dclaw")
-    rows = {"bus alone, plain reads": alone(spec, arguments.seconds, fast=False)}
-    rows["bus alone, goals first"] = alone(spec, arguments.seconds, goals_first=True)
-    rows["bus alone"] = alone(spec, arguments.seconds)
-    rows["bus beside camera and recorder"], recording = recorded(spec, arguments.seconds)
+    rows = {"an echo": echoed(spec, seconds)}
+    rows["bus alone, plain reads"] = alone(spec, seconds, fast=False)
+    rows["bus alone, goals first"] = alone(spec, seconds, goals_first=True)
+    rows["bus alone"] = alone(spec, seconds)
+    rows["bus beside camera and recorder"], recording = recorded(spec, seconds)
     print(
         f"{spec.action_size} servos, emulated by a process of their own behind a pseudo-terminal, where bytes take no"
         f" time,\nbut wait for an ordinary thread of the kernel, which is late on a busy machine. A real bus at"

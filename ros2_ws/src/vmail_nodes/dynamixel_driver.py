@@ -43,6 +43,7 @@ from vmail_nodes.messages import (
     positions_from_command,
 )
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_PUBLISHER
+from vmail_nodes.realtime import LATENCY_DEVICE, keep_awake
 
 NS = 1e-9
 # Of holds that are no error: nobody has commanded yet, as after every start, or nobody does any more.
@@ -98,6 +99,9 @@ class DynamixelDriver(ManagedNode):
         self._release = self.parameter("release_s", 1.0, "Seconds over which joints are let go at the end.", 0.0, 10.0)
         self._torque_on_activate = self.parameter("torque_on_activate", True, "Power the joints when activated.")
         timeout = self.parameter("command_timeout_s", 0.35, "Oldest picture that a command may come from.", 0.02, 10.0)
+        awake = self.parameter(
+            "keep_awake", False, "Keep the processors from sleeping: steadier cycles, for more power and heat."
+        )
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the port to appear.", 0.0, 600.0)
         self.retry(lambda: self._require_port(port), wait, port)
         reply = self.parameter("reply_timeout_ms", 4.0, "Wait for an answer beyond the bytes' own time.", 1.0, 100.0)
@@ -108,6 +112,8 @@ class DynamixelDriver(ManagedNode):
         try:
             self._bus.open(configure=setup)
             self._opened.callback(self._close)
+            if awake:
+                self._keep_awake()
             self.get_logger().info(f"{port}: joints are read {self._bus.how_it_reads}")
             if calibration is not None:
                 calibration.check(self._spec, self._bus.servos, self._read_patiently())
@@ -127,6 +133,15 @@ class DynamixelDriver(ManagedNode):
             raise NodeError(str(error)) from error
         self.get_logger().info(f"calibrated on {calibration.made}")
         return calibration
+
+    def _keep_awake(self) -> None:
+        try:
+            self._opened.enter_context(keep_awake())
+        except OSError as error:
+            self.get_logger().warning(
+                f"processors may sleep ({LATENCY_DEVICE}: {error.strerror}), so cycles are less even: vmail's udev rules"
+                " allow to keep them awake"
+            )
 
     def _read_patiently(self) -> np.ndarray:
         """Joint angles (N,), asked for again if an answer got lost."""

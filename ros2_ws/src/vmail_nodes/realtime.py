@@ -1,10 +1,13 @@
-"""Ask the operating system to run a node's threads before ordinary programs, as ros2_control's manager does."""
+"""Ask the operating system to run a node's threads before ordinary programs, and at once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from pathlib import Path
+from typing import BinaryIO
+
+LATENCY_DEVICE = Path("/dev/cpu_dma_latency")
 
 
 def request_realtime(priority: int) -> str | None:
@@ -35,3 +38,17 @@ def request_realtime(priority: int) -> str | None:
             "'@dialout - rtprio 99' in /etc/security/limits.d, or `docker run --cap-add=SYS_NICE`"
         )
     return None
+
+
+def keep_awake() -> BinaryIO:
+    """Keep all processors out of their sleep states, until the file that this returns is closed.
+
+    They answer at once then, and with warm caches, and take power for nothing meanwhile. Source: the kernel's manual,
+    "PM Quality Of Service Interface".
+
+    Raises:
+        OSError: this user may not, or the kernel knows no such device.
+    """
+    device = LATENCY_DEVICE.open("wb", buffering=0)
+    device.write((0).to_bytes(4, "little"))  # microseconds that a processor may take to wake up
+    return device
