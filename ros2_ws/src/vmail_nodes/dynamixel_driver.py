@@ -139,8 +139,8 @@ class DynamixelDriver(ManagedNode):
             self._opened.enter_context(keep_awake())
         except OSError as error:
             self.get_logger().warning(
-                f"processors may sleep ({LATENCY_DEVICE}: {error.strerror}), so cycles are less even: vmail's udev rules"
-                " allow to keep them awake"
+                f"processors may sleep ({LATENCY_DEVICE}: {error.strerror}), so cycles are less even: vmail's udev "
+                "rules allow to keep them awake"
             )
 
     def _read_patiently(self) -> np.ndarray:
