@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, Any], Any] | int
 
 
 @contextlib.contextmanager
-def ignored() -> Iterator[None]:
-    """Signals that arrive meanwhile do nothing. Of the main thread, as Python has it."""
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+def handled_by(handler: Handler, numbers: Iterable[int] = ENDING) -> Iterator[None]:
+    """Signals of these numbers that arrive meanwhile go to `handler`. Raises ValueError outside of the main thread."""
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+def ignored() -> contextlib.AbstractContextManager[None]:
+    """Signals that arrive meanwhile do nothing. Raises ValueError outside of the main thread."""
+    return handled_by(signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ import yaml
 
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, parse_assignments
 from vmail.preflight import checked_graph
+from vmail.signals import handled_by
 from vmail_nodes.readiness import notify_ready
 
 __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", "usage"]
@@ -196,12 +197,8 @@ def up(graph: str, given: dict[str, str]) -> int:
 def _signals_noted() -> Iterator[threading.Event]:
     """An event that the first signal sets. More of them change nothing: the driver needs time to switch torque off."""
     stopping = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stopping.set()) for number in SIGNALS}
-    try:
+    with handled_by(lambda *_: stopping.set(), SIGNALS):
         yield stopping
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

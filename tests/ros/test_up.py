@@ -60,8 +60,9 @@ def test_a_take_is_recorded_and_the_graph_ends_in_order(ros: Ros, up, tmp_path: 
     graph.process.send_signal(signal.SIGINT)
     code, output = graph.wait()
     assert code == 0, output
-    torque_off = output.index("torque is off, the driver is not active")
-    assert output.index("stopping: who commands") < torque_off < output.rindex("torque_off: episode"), output
+    stopping = output.index("stopping: who commands")
+    assert stopping < output.index("torque is off, the driver is not active"), output
+    assert stopping < output.rindex("[twin]: torque_off: episode"), output
     assert "torque may still be on" not in output
 
 

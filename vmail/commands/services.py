@@ -94,7 +94,12 @@ def _find(node: Any, name: str) -> str:
 
 
 def _prepare(node: Any, service: str, value: str | None) -> tuple[str, Any, Any]:
-    """Name, client and request of a call whose service is there, and takes what is given."""
+    """Name, client and request of a call.
+
+    Raises:
+        RuntimeError: no running node serves it.
+        ValueError: it needs a value that is not given, or takes none.
+    """
     from std_srvs.srv import SetBool, Trigger
 
     name = f"/{service.strip('/')}"
@@ -108,7 +113,7 @@ def _prepare(node: Any, service: str, value: str | None) -> tuple[str, Any, Any]
 
 
 def _call(node: Any, name: str, client: Any, request: Any) -> Any:
-    """The answer."""
+    """The answer. Raises RuntimeError when none comes."""
     import rclpy
 
     future = client.call_async(request)

@@ -11,7 +11,9 @@ LOWER_KEYS = "asdfghjkl"
 POSE_KEYS = "12 "
 ESTOP_KEY, HANDOVER_KEY, SHOW_KEY = "x", "p", "v"
 HELP_KEY = "?"
-RECORDER_HELP = "→ begins a take and keeps it, ← discards it, or the one just kept, and begins anew, Esc ends the graph"
+RECORDER_HELP = (
+    "→ begins a take and keeps it, ← discards it, or the one just kept, and begins anew, Esc ends, in a graph all of it"
+)
 NO_JOINTS = "no joint states yet: is the driver running?"
 
 
