@@ -93,10 +93,9 @@ def test_a_graph_that_runs_already_is_not_started_again(ros: Ros, up, tmp_path: 
     words = ("dclaw_teleop_demo", "sim:=true", "teleop:=none")
     first = up(*words, "record:=none")
     ros.wait_reason("dynamixel_driver", "no_command_yet")
-    began = time.monotonic()
     second = up(*words, f"record:={tmp_path / 'takes'}")
     code, output = second.wait()
-    assert (code, output.count("\n")) == (2, 1) and time.monotonic() - began < 10.0, output
+    assert (code, output.count("\n")) == (2, 1), output
     assert "running already: " in output and "namespace:=left" in output and not second.descendants()
     beside = up(*words, "record:=none", "namespace:=left")
     ros.wait_reason("left/dynamixel_driver", "no_command_yet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from vmail.up import node_environment
 from vmail_core.robot import RobotSpec
 
 ATTEMPTS = 3
+DISCOVERY_S = 2.0  # a tenth of it on an idle machine, more than 1 s on one that has much else to do
+LOOK_PERIOD_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +110,12 @@ def require_alone(robot: RobotSpec) -> None:
     """Raise RuntimeError when another robot already talks in this ROS domain: two would hear each other."""
     os.environ.update(node_environment())
     with Conductor(robot, "teleop", lambda: None) as conductor:
-        conductor.spin(1.0)
-        if conductor.node.count_publishers("joint_states") or conductor.node.count_publishers("twin/state"):
-            domain = os.environ.get("ROS_DOMAIN_ID", "0")
-            raise RuntimeError(
-                f"another robot or twin is running in ROS domain {domain}; stop it, or choose another domain:"
-                f" ROS_DOMAIN_ID={(int(domain) + 1) % 100} vmail demo"
-            )
+        node, deadline = conductor.node, time.monotonic() + DISCOVERY_S
+        while time.monotonic() < deadline:
+            conductor.spin(LOOK_PERIOD_S)
+            if node.count_publishers("joint_states") or node.count_publishers("twin/state"):
+                domain = os.environ.get("ROS_DOMAIN_ID", "0")
+                raise RuntimeError(
+                    f"another robot or twin is running in ROS domain {domain}; stop it, or choose another domain:"
+                    f" ROS_DOMAIN_ID={(int(domain) + 1) % 100} vmail demo"
+                )
