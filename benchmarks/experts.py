@@ -11,6 +11,7 @@ seconds. Writes the JSON file and a table beside it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,21 @@ def forget_others(study: dict[str, Any], of: dict[str, Any], made_by: dict[str, 
     study["runs"] = [run for run in study["runs"] if not same(run, of) or same(run, made_by)]
 
 
+def summaries(study: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of each task and policy: mean, standard deviation and least of what it is judged by, and the mean return."""
+    found = []
+    for task, policy in itertools.product(sorted({run["task"] for run in study["runs"]}), POLICIES):
+        runs = [run for run in study["runs"] if (run["task"], run["policy"]) == (task, policy)]
+        if not runs:
+            continue
+        name = runs[0]["judged_by"]
+        values, returns = (np.array([run["scores"][key] for run in runs]) for key in (name, "return"))
+        judged = {"mean": values.mean(), "deviation": values.std(), "least": values.min(), "return": returns.mean()}
+        about = {"task": task, "policy": policy, "episodes": len(runs), "judged_by": name}
+        found.append({**about, **{key: round(float(value), 4) for key, value in judged.items()}})
+    return found
+
+
 def write_table(path: Path, study: dict[str, Any]) -> None:
     """Markdown beside the study's file: a line for each task and policy."""
     lines = [
@@ -65,16 +81,10 @@ def write_table(path: Path, study: dict[str, Any]) -> None:
         "| task | policy | episodes | judged by | mean | deviation | least | return |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for task in sorted({run["task"] for run in study["runs"]}):
-        for policy in POLICIES:
-            runs = [run for run in study["runs"] if (run["task"], run["policy"]) == (task, policy)]
-            if not runs:
-                continue
-            name = runs[0]["judged_by"]
-            values, returns = ([run["scores"][key] for run in runs] for key in (name, "return"))
-            judged = " | ".join(f"{value:.2f}" for value in (np.mean(values), np.std(values), min(values)))
-            found = f"{judged} | {np.mean(returns):.1f}"
-            lines.append(f"| {task} | {policy} | {len(runs)} | {name} | {found} |")
+    for found in summaries(study):
+        judged = " | ".join(f"{found[key]:.2f}" for key in ("mean", "deviation", "least"))
+        words = f"{found['task']} | {found['policy']} | {found['episodes']} | {found['judged_by']}"
+        lines.append(f"| {words} | {judged} | {found['return']:.1f} |")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
@@ -103,6 +113,7 @@ def main() -> int:
                 study.add(
                     {**key, "judged_by": env.main_score, "scores": scores, "commit": git_commit(), "machine": machine()}
                 )
+        study.change(lambda known: known.update(summary=summaries(known)))
     print(arguments.out.with_suffix(".md").read_text())
     return 0
 

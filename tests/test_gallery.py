@@ -35,6 +35,11 @@ def test_the_gallery_shows_every_task_that_is_asked_for(tmp_path: Path, capsys: 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     assert cli.main(command) == 0
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}, "what is there is kept"
+    known["made_by"]["expert"] = "another"
+    (tmp_path / f"{WITH}.json").write_text(json.dumps(known))
+    assert cli.main(command[:-1]) == 0
+    assert json.loads((tmp_path / f"{WITH}.json").read_text())["made_by"]["expert"] != "another"
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
     assert cli.main([*command[:-1], "--again"]) == 0
     assert (tmp_path / f"{WITH}.json").stat().st_mtime_ns > before[tmp_path / f"{WITH}.json"]
     assert f"<b>{WITHOUT}</b>" not in (tmp_path / "index.html").read_text()

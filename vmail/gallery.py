@@ -16,11 +16,12 @@ import numpy as np
 from rich.console import Console
 
 from vmail.page import data_uri, escape, facts, write_html
-from vmail_core.learners.run_folder import write_text
+from vmail_core.durable import replace_file
 from vmail_core.learners.scores import in_words
 from vmail_core.learners.train import write_video
 from vmail_sim.experts import has_expert, load_expert
-from vmail_sim.experts.demos import demonstrate
+from vmail_sim.experts.demos import demonstrate, simulator
+from vmail_sim.experts.policy import fingerprint
 from vmail_sim.visual import VisualTask
 
 PIXELS = 240
@@ -33,16 +34,26 @@ def write_gallery(tasks: Sequence[str], out: Path, again: bool, console: Console
 
     Args:
         tasks: names, in the order in which they are shown.
-        out: folder; what it holds of a task already is shown as it is.
+        out: folder; what it holds of a task already is shown as it is, unless world or expert are others by now.
         again: make that anew, too.
         console: is told what takes long.
     """
     out.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(tasks, 1):
-        if again or not (out / f"{task}.json").is_file():
+        if again or not _is_shown(task, out):
             console.print(f"{number} of {len(tasks)}: {task}")
             show_task(task, out)
     return write_html(out / "index.html", "vmail: simulated tasks", [_opening(tasks), *_sections(tasks, out)])
+
+
+def made_by(task: str) -> dict[str, str | None]:
+    """What a task's part of the page depends on."""
+    return {"simulator": simulator(task), "expert": fingerprint(task) if has_expert(task) else None}
+
+
+def _is_shown(task: str, out: Path) -> bool:
+    known = out / f"{task}.json"
+    return known.is_file() and json.loads(known.read_text()).get("made_by") == made_by(task)
 
 
 def show_task(task: str, out: Path) -> None:
@@ -54,6 +65,7 @@ def show_task(task: str, out: Path) -> None:
     random = np.random.default_rng(START)
     scores["random actions"] = play(env, lambda state: random.uniform(-1.0, 1.0, env.action_size).astype(np.float32))
     steps = None
+    (out / f"{task}.mp4").unlink(missing_ok=True)  # of an expert that does not ship any more
     if has_expert(task):
         frames: list[np.ndarray] = []
         episode = demonstrate(load_expert(task), env, START, lambda seen: frames.append(seen.large_picture(PIXELS)))
@@ -61,6 +73,7 @@ def show_task(task: str, out: Path) -> None:
         write_video(out / f"{task}.mp4", frames, 1.0 / env.control_period)
     known = {
         "task": task,
+        "made_by": made_by(task),
         "actions": env.action_size,
         "joints": env.joint_count,
         "period_s": env.control_period,
@@ -68,7 +81,7 @@ def show_task(task: str, out: Path) -> None:
         "scores": scores,
         "steps": steps,
     }
-    write_text(out / f"{task}.json", json.dumps(known, indent=1) + "\n")
+    replace_file(out / f"{task}.json", json.dumps(known, indent=1) + "\n")
 
 
 def play(env: VisualTask, act: Acts) -> dict[str, float]:

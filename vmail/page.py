@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vmail_core.durable import replace_file
+
 
 def write_html(path: Path, title: str, sections: Sequence[str]) -> Path:
     """Write a page of sections whole or not at all; empty ones are left out. Returns its path."""
     template = string.Template(Path(__file__).with_name("page.html").read_text())
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(template.substitute(title=escape(title), body="\n".join(filter(None, sections))))
-    temporary.replace(path)
+    replace_file(path, template.substitute(title=escape(title), body="\n".join(filter(None, sections))))
     return path
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from rich.console import Console
 
 from vmail.training_display import TrainingDisplay
+from vmail_core.durable import replace_file
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config, load_config
 from vmail_core.learners.evaluate import TEST_SEED, evaluate, summarise
 from vmail_core.learners.memory import keep_freed_memory
-from vmail_core.learners.run_folder import RunFolder, write_text
+from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.train import Progress, Trainer, write_video
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.path_lock import PathLock
@@ -168,7 +169,7 @@ def evaluate_run(
     }
     out = Path(out) if out is not None else folder.path / "evaluation"
     write_video(out / "episodes.mp4", grid(frames), 1.0 / env.control_period)
-    write_text(out / "scores.json", json.dumps(result, indent=1) + "\n")
+    replace_file(out / "scores.json", json.dumps(result, indent=1) + "\n")
     return result
 
 

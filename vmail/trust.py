@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from vmail.trust_page import write_page
+from vmail_core.durable import replace_file
 from vmail_core.episodes import Episode, load_episodes
 from vmail_core.episodes.commanders import commands_by, in_words
 from vmail_core.episodes.frames import at_size
 from vmail_core.learners.demonstrations import demo_name, held_out
 from vmail_core.learners.prediction_pictures import film_strip
-from vmail_core.learners.run_folder import RunFolder, write_text
+from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.trust import (
     BELIEVED,
     CONTEXT,
@@ -83,7 +84,7 @@ def trust_report(
         **_measure(model, takes, steps),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "trust.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    replace_file(out / "trust.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_page(result, _films(model, takes, steps), out)
     return result
 

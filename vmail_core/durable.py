@@ -4,6 +4,16 @@ import os
 from pathlib import Path
 
 
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all, in place of what it was. Its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    sync(temporary)  # a rename may reach the disk before what it names
+    temporary.replace(path)
+    sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk; an OSError says why it is not."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,7 @@
-"""Processes that answer questions. One that dies is replaced, and its question is asked again."""
+"""Processes that answer questions. One that dies is replaced, and its question is asked again.
+
+Large arrays in an answer, such as an episode's pictures, come through shared memory.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from vmail_core import shared_memory
 
 ATTEMPTS = 3
 
@@ -112,7 +117,7 @@ class _Worker:
         """The answer. After a WorkerPoolError, which tells what went wrong, the worker is of no more use."""
         try:
             self._pipe.send(question)
-            answer, trouble = self._pipe.recv()
+            answer, trouble = shared_memory.receive(self._pipe)
         except (EOFError, OSError):
             answer, trouble = None, self.end()
         if trouble is not None:
@@ -153,14 +158,15 @@ def _work(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
         question = pipe.recv()
         answer = make()
         while True:
-            pipe.send((answer(question), None))
+            shared_memory.send(pipe, (answer(question), None))
             question = pipe.recv()
     except (EOFError, ConnectionError):
         return  # the parent is gone
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         last_line = traceback.format_exception_only(error)[-1].strip()
-        pipe.send((None, f"{last_line} ({Path(place.filename).name}, line {place.lineno}, in {place.name})"))
+        where = f"{Path(place.filename).name}, line {place.lineno}, in {place.name}"
+        shared_memory.send(pipe, (None, f"{last_line} ({where})"))
 
 
 def _end_with_parent() -> None:

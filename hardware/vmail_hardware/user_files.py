@@ -7,19 +7,13 @@ import os
 import shutil
 from pathlib import Path
 
+from vmail_core.durable import replace_file
+
 
 def user_folder(kind: str) -> Path:
     """This user's folder for one kind of file."""
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(config) / "vmail" / kind
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def keep_file(path: Path, content: str | bytes, made: str) -> None:
@@ -32,7 +26,7 @@ def keep_file(path: Path, content: str | bytes, made: str) -> None:
     """
     if path.exists():
         shutil.copy2(path, _until(path, made.replace(":", "")))
-    replace_file(path, content.encode() if isinstance(content, str) else content)
+    replace_file(path, content)
 
 
 def _until(path: Path, moment: str) -> Path:

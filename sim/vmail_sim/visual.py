@@ -37,7 +37,7 @@ class VisualTask:
         reserved = sorted({"pixels", "seed"} & set(options))
         if reserved:
             raise ValueError(f"{reserved[0]} of task {task} is no option: picture size and resets set it")
-        self.task, self._image_size = task, image_size
+        self.task, self.options, self._image_size = task, options, image_size
         self.env: World = vmail_sim.load(task, pixels=camera_size or max(CAMERA_SIZE, image_size), **options)
         self.action_size = self.env.action_spec().shape[0]
         self.joint_count = self.env.joint_count

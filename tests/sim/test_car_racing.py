@@ -26,36 +26,13 @@ def some_actions(steps: int) -> np.ndarray:
     return np.stack([action_of(rng.uniform(-0.2, 0.2), rng.uniform(0.2, 0.6), 0.0) for _ in range(steps)])
 
 
-def play(env: VisualTask, seed: int, steps: int = 20) -> np.ndarray:
-    return np.stack([env.reset(seed), *(env.step(action).image for action in some_actions(steps))])
-
-
 @pytest.mark.parametrize("size", [32, 64, 96, 128])
-def test_specs_and_pictures_of_any_size(size: int) -> None:
+def test_pictures_of_any_size(size: int) -> None:
     env = VisualTask("car_racing", size)
     image = env.reset(seed=0)
     assert image.shape == (size, size, 3) and image.dtype == np.uint8
-    spec = env.env.action_spec()
-    assert spec.shape == (3,) and spec.dtype == np.float32 and spec.minimum == -1.0 and spec.maximum == 1.0
-    assert env.state.shape == env.env.observation_spec()["state"].shape and env.state.dtype == np.float32
     assert env.joint_count == 0 and env.joint_positions is None
-    assert env.control_period == pytest.approx(0.04) and env.main_score == "return"
-
-
-def test_the_same_seed_gives_the_same_frames_whatever_was_driven_before() -> None:
-    first, used = VisualTask("car_racing", 64), VisualTask("car_racing", 64)
-    play(used, seed=5)
-    expected = play(first, seed=4)
-    assert np.array_equal(expected, play(used, seed=4))
-    assert not np.array_equal(expected, play(used, seed=5))
-
-
-def test_episodes_without_a_new_seed_are_on_other_tracks() -> None:
-    env = vmail_sim.load("car_racing", seed=0)
-    first, second = (env.reset().observation["state"] for _ in range(2))
-    env.reseed(0)
-    assert not np.array_equal(first, second)
-    assert np.array_equal(first, env.reset().observation["state"])
+    assert env.main_score == "return"
 
 
 def test_rewards_and_ends_are_gymnasiums_own_over_both_repeats() -> None:
@@ -168,7 +145,7 @@ def test_the_driver_brakes_for_a_bend_and_steers_into_it() -> None:
 def test_the_driver_earns_what_a_demonstration_must() -> None:
     episode = demonstrate(load_expert("car_racing"), VisualTask("car_racing", 64), seed=100)
     facts = episode.provenance
-    assert facts["score"]["return"] >= LEAST_SCORE["car_racing"]
+    assert facts["score"]["return"] >= LEAST_SCORE["car_racing"].value
     assert facts["score"]["tiles"] == 1.0 and facts["ended"] is True
     assert "gymnasium" in facts["simulator"] and len(facts["states"]) == len(episode)
     assert episode.reward.sum() == pytest.approx(facts["score"]["return"], abs=0.1)

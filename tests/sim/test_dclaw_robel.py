@@ -11,41 +11,17 @@ import vmail_sim
 from vmail_core.robot import load_robot
 from vmail_sim.dclaw import robel
 
-STEPS = {"dclaw_turn3": 40, "dclaw_turn4": 40, "dclaw_screw3": 80, "dclaw_screw4": 80, "dclaw_pose": 80}
 ZERO = np.zeros(9, np.float32)
 
 
-@pytest.mark.parametrize(("name", "steps"), STEPS.items())
-def test_specs_and_the_end_of_an_episode(name: str, steps: int) -> None:
-    env = vmail_sim.load(name, seed=0)
-    spec = env.action_spec()
-    assert spec.shape == (9,) and spec.minimum == -1.0 and spec.maximum == 1.0
-    assert env.control_timestep() == pytest.approx(0.05 if name == "dclaw_pose" else 0.1)
-    assert env.joint_count == 9 and env.main_score == "success"
-    timestep, count = env.reset(), 0
-    seen = timestep.observation
-    assert seen["image"].shape == (64, 64, 3) and seen["image"].dtype == np.uint8
-    assert seen["joint_positions"].shape == (9,) and seen["state"].dtype == np.float32
-    while not timestep.last():
-        timestep = env.step(ZERO)
-        count += 1
-        assert np.isfinite(timestep.observation["state"]).all()
-    assert count == steps and timestep.discount == 1.0, "time ran out: that is no terminal state"
+@pytest.mark.parametrize("name", ["dclaw_turn3", "dclaw_turn4", "dclaw_screw3", "dclaw_screw4", "dclaw_pose"])
+def test_scores_of_an_episode_are_shares(name: str) -> None:
+    env = vmail_sim.load(name, seed=0, pixels=None)
+    assert env.main_score == "success"
+    env.reset()
+    while not env.step(ZERO).last():
+        pass
     assert 0.0 <= env.score()["success"] <= 1.0 and 0.0 <= env.score()["points"] <= 1.0
-
-
-@pytest.mark.parametrize("name", ["dclaw_turn3", "dclaw_screw4", "dclaw_pose"])
-def test_the_same_seed_gives_the_same_frames(name: str) -> None:
-    actions = np.random.default_rng(0).uniform(-1, 1, (4, 9)).astype(np.float32)
-
-    def frames(seed: int) -> np.ndarray:
-        env = vmail_sim.load(name, seed=99)
-        env.reset()
-        env.reseed(seed)
-        return np.stack([env.reset().observation["image"], *(env.step(a).observation["image"] for a in actions)])
-
-    first, second, other = frames(4), frames(4), frames(5)
-    assert np.array_equal(first, second) and not np.array_equal(first, other)
 
 
 def drawn(name: str, goal: str, episodes: int = 30) -> tuple[Any, np.ndarray]:

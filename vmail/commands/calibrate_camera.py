@@ -82,14 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_board(board: Board, path: Path, overwrite: bool) -> int:
+    from vmail_core.durable import replace_file
     from vmail_hardware.cameras.board_print import board_svg
-    from vmail_hardware.user_files import replace_file
 
     if path.suffix != ".svg":
         raise ValueError(f"--print-board {path}: give a name that ends in .svg; browsers print it at its true size")
     if path.exists() and not overwrite:
         raise ValueError(f"--print-board {path}: it is there already; --overwrite replaces it")
-    replace_file(path, board_svg(board).encode())
+    replace_file(path, board_svg(board))
     print(f"{path}: {board}. Print it at 100 %, measure its line of 100 mm, and glue it onto something flat and stiff")
     return 0
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vmail.commands.learn import MOST_SEED
+from vmail.commands.learn import MOST_SEED, parse_settings
 
 # By the beginning of a task's name: the preset for two cores, and what differs from it beside the task.
 FAST_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -41,6 +41,14 @@ def register(commands: Any) -> None:
     showing.add_argument("--seed", type=int, default=0, help="start of the first episode; the next is one higher [0]")
     showing.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of the frames [64]")
     showing.add_argument("--workers", type=int, metavar="N", help="processes that play [one for each core]")
+    showing.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="an option of the task, as task_options.NAME in training: look=random; as often as needed",
+    )
     showing.set_defaults(run=expert)
 
 
@@ -86,12 +94,13 @@ def expert(arguments: argparse.Namespace) -> int:
     def tell(start: int, score: dict[str, float], kept: bool) -> None:
         words = ", ".join(map(in_words, score, score.values()))
         if not kept:
-            why = "something was dropped" if score.get("dropped") else f"below {LEAST_SCORE[task]:g}"
-            words += f"; left out, {why}"
+            words += "; left out"
         print(f"seed {start}: {words}", flush=True)
 
+    options = parse_settings(arguments.settings)
+    print(f"a demonstration has {LEAST_SCORE[task]}" if task in LEAST_SCORE else "every episode is a demonstration")
     found = record_demonstrations(
-        task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size, workers, tell
+        task, arguments.episodes, arguments.out, arguments.seed, arguments.image_size, workers, tell, options
     )
     scores = list(found.kept.values())
     words = ", ".join(in_words(name, sum(score[name] for score in scores) / len(scores)) for name in scores[0])

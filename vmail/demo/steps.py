@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from vmail_core.durable import replace_file
+
 
 class StepFailed(RuntimeError):
     """A step could not be done; the message names it, the reason and the next action."""
@@ -62,10 +64,8 @@ class StepBook:
 
     def note(self, step: Step, seconds: float) -> None:
         """The step is done."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._path(step).with_suffix(".tmp")
-        temporary.write_text(json.dumps({"inputs": step.inputs(), "seconds": round(seconds, 1)}, indent=1) + "\n")
-        temporary.replace(self._path(step))
+        done = {"inputs": step.inputs(), "seconds": round(seconds, 1)}
+        replace_file(self._path(step), json.dumps(done, indent=1) + "\n")
 
     def forget(self, step: Step) -> None:
         """The step must be done again."""

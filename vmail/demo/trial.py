@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vmail_core.durable import replace_file
 from vmail_core.robot import RobotSpec
 from vmail_sim.dclaw.rewards import valve_turning
 
@@ -61,10 +62,7 @@ class Trial:
 
 def write_trials(path: Path, trials: Sequence[Trial], source: dict[str, Any]) -> None:
     """Write trials with what they were made from, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps({"source": source, "trials": [trial.to_json() for trial in trials]}) + "\n")
-    temporary.replace(path)
+    replace_file(path, json.dumps({"source": source, "trials": [trial.to_json() for trial in trials]}) + "\n")
 
 
 def read_trials(path: Path, source: dict[str, Any] | None = None) -> list[Trial]:

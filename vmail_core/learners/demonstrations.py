@@ -9,6 +9,11 @@ from typing import Any
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import Config
 
+LOOKS = {
+    "look": "plain",
+    "indicators": True,
+}  # options of simulated tasks that change pictures, and what they are usually
+
 
 def demo_name(demo: Episode) -> str:
     """What a run's notes call a demonstration: its bag, or the seed of its start."""
@@ -28,7 +33,7 @@ def actions_digest(demo: Episode) -> str:
 def usable(
     demos: Sequence[Episode], config: Config, action_size: int, joint_count: int
 ) -> tuple[list[Episode], list[str]]:
-    """The demonstrations that chunks can be cut from, and what is to be said of those that are too short for that.
+    """The demonstrations that chunks can be cut from, and what is to be said of them and of those that are too short.
 
     Args:
         demos: what was given.
@@ -54,7 +59,24 @@ def usable(
         raise ValueError(
             f"chunks need {needed} rows, but {'; '.join(short)}: lower train.length, or record longer takes"
         )
-    return kept, [f"left out: {what}, chunks need {needed}" for what in short]
+    return kept, [f"left out: {what}, chunks need {needed}" for what in short] + _other_looks(kept, config)
+
+
+def _other_looks(demos: Sequence[Episode], config: Config) -> list[str]:
+    """What is to be said of demonstrations whose pictures were drawn otherwise than those of practice will be."""
+    found = []
+    for option, usual in LOOKS.items():
+        practised = config.task_options.get(option, usual)
+        known = [demo.provenance["task_options"] for demo in demos if "task_options" in demo.provenance]
+        shown = [options.get(option, usual) for options in known]
+        others = [value for value in shown if value != practised]
+        if others:
+            found.append(
+                f"{len(others)} of {len(demos)} demonstrations were made with {option}={others[0]}, practice has "
+                f"{option}={practised}: the discriminator can tell them apart by that alone. Make them anew, "
+                f"vmail expert {config.task} --set {option}={practised}, or set task_options.{option}={others[0]}"
+            )
+    return found
 
 
 def held_out(

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
-from vmail_core.durable import sync
+from vmail_core.durable import replace_file, sync
 from vmail_core.learners.config import Config, config_from_dict
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.provenance import git_commit, machine
@@ -86,8 +86,8 @@ class RunFolder:
             "demo_actions": digests,
             "main_score": main_score,
         }
-        write_text(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
-        write_text(self.path / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+        replace_file(self.path / "run.json", json.dumps(facts, indent=2) + "\n")
+        replace_file(self.path / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
 
     def config(self) -> Config:
         """The run's config.
@@ -154,7 +154,7 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop metrics later than `step`, which a resumed run will write again."""
         rows = [row for row in self.metrics() if row["update"] <= step]
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        replace_file(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def save_checkpoint(
         self, learner: VMAIL, state: dict[str, Any], rng: np.random.Generator, begun: dict[int, bytes] | None = None
@@ -337,10 +337,3 @@ def restore_optimisers(learner: VMAIL, tensors: dict[str, torch.Tensor]) -> None
                 if value.shape == parameter.shape:
                     # Fused Adam walks memory: the moments must lie as the parameter does (channels_last).
                     moments[moment] = torch.empty_like(parameter).copy_(value)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

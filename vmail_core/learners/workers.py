@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.store import SUFFIX, read_episode, write_episode
+from vmail_core.episodes.store import SUFFIX, write_episode
 from vmail_core.learners.acting import FilteringPolicy, PracticeNoise, new_actor, new_discriminator, new_model
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
@@ -53,10 +53,10 @@ class Workers:
         config = learner.config
         self._ahead = max(LEAST_AHEAD, config.train.workers)
         self._staging = folder.path / "practice.new"
-        self._begun: dict[int, tuple[bytes, Future[None]]] = {}
+        self._begun: dict[int, tuple[bytes, Future[Episode]]] = {}
         self._to_begin_again: dict[int, bytes] = {}
         collector = functools.partial(_Collector, config, make_env, self._staging)
-        self._pool = WorkerPool[Begun, None](collector, config.train.workers)
+        self._pool = WorkerPool[Begun, Episode](collector, config.train.workers)
 
     def collect(self, index: int) -> Episode:
         """Begin the episode that is `ahead` of `index` with the weights of now, then wait for episode `index`.
@@ -74,13 +74,13 @@ class Workers:
                 weights = self._to_begin_again.pop(later, newest)
                 future = self._pool.submit((later, weights), f"practice episode {later}")
                 self._begun[later] = weights, future
-        self._wait_for(index)
+        episode = self._wait_for(index)
         name = episode_name(index) + SUFFIX
         with writing(self._folder.path):
             self._folder.practice.mkdir(exist_ok=True)
-            path = (self._staging / name).rename(self._folder.practice / name)
+            (self._staging / name).rename(self._folder.practice / name)
         del self._begun[index]
-        return read_episode(path)
+        return episode
 
     def begun(self) -> dict[int, bytes]:
         """See `Collector`."""
@@ -95,10 +95,10 @@ class Workers:
         self._pool.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
-    def _wait_for(self, index: int) -> None:
-        """Until the episode lies in the staging folder."""
+    def _wait_for(self, index: int) -> Episode:
+        """The episode, which lies in the staging folder, too."""
         try:
-            self._begun[index][1].result()
+            return self._begun[index][1].result()
         except WorkerPoolError as error:
             task, seed = self._learner.config.task, practice_seed(self._learner.config, index)
             raise RuntimeError(
@@ -119,8 +119,8 @@ class _Collector:
         self._actor = new_actor(config, self._env.action_size, self._model.feature_size)
         self._discriminator = new_discriminator(config, self._env.action_size, self._model.feature_size)
 
-    def __call__(self, begun: Begun) -> None:
-        """Store the episode."""
+    def __call__(self, begun: Begun) -> Episode:
+        """Store the episode, and hand it over."""
         index, weights = begun
         state = load(weights)
         judge = self._discriminator if any(name.startswith(JUDGE) for name in state) else None
@@ -132,6 +132,7 @@ class _Collector:
         # A worker may have died after writing and before it could say so.
         (self._staging / (episode_name(index) + SUFFIX)).unlink(missing_ok=True)
         write_episode(self._staging, episode, episode_name(index))
+        return episode
 
 
 def _acting(model: WorldModel, actor: Actor, judge: Discriminator | None) -> nn.ModuleDict:

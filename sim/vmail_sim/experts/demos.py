@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vmail_core.episodes.commanders import EXPERT_SOURCE
@@ -18,14 +19,17 @@ from vmail_sim.experts.policy import Expert
 from vmail_sim.registry import TASKS
 from vmail_sim.visual import VisualTask
 
-# Whose versions decide what a start leads to, by the beginning of a task's name.
+# Packages that decide what a start leads to, by the beginning of a task's name.
 BUILT_ON = {
-    "baoding": ("mujoco", "gymnasium-robotics"),
-    "car_racing": ("gymnasium", "box2d"),
+    "baoding": ("mujoco", "gymnasium-robotics", "fast-simplification"),
+    "car_racing": ("gymnasium", "box2d", "pygame"),
     "cheetah": ("mujoco", "dm_control"),
-    "dclaw": ("mujoco", "robel"),
+    "dclaw": ("mujoco", "robel", "fast-simplification"),
     "walker": ("mujoco", "dm_control"),
 }
+# Code that does, beside that in the task's own folder.
+_SHARED = ("vmail_sim.hand", "vmail_sim.mjcf", "vmail_sim.rendering", "vmail_sim.visual", "vmail_sim.world")
+_ROBOTS = "vmail_core.robot"  # joints and their limits, and what an action does
 
 
 def demonstrate(
@@ -57,6 +61,7 @@ def demonstrate(
         "source": EXPERT_SOURCE,
         "task": env.task,
         "seed": seed,
+        "task_options": env.options,
         "simulator": simulator(env.task),
         "score": env.score(),
         "ended": ended,
@@ -75,8 +80,15 @@ def demonstrate(
 def simulator(task: str) -> str:
     """What decides what a start of the task leads to: packages with versions, and the world's own code by its hash."""
     family = next(family for family in BUILT_ON if task.startswith(family))
-    world = importlib.util.find_spec(TASKS[task].split(":")[0])
-    assert world is not None and world.origin is not None, task
-    folder = Path(world.origin).parent
+    folder = _source(TASKS[task].split(":")[0]).parent
+    code = [*folder.glob("*.py"), *map(_source, _SHARED)]
+    code += [path for path in _source(_ROBOTS).parent.rglob("*") if path.suffix in (".py", ".yaml")]
     packages = ", ".join(f"{name} {version(name)}" for name in BUILT_ON[family])
-    return f"{packages}, {folder.name} {sha256_of(sorted(folder.glob('*.py')))[:12]}"
+    code.sort(key=lambda path: (path.parent.name, path.name))
+    return f"{packages}, opencv {cv2.__version__}, {folder.name} {sha256_of(code)[:12]}"
+
+
+def _source(module: str) -> Path:
+    found = importlib.util.find_spec(module)
+    assert found is not None and found.origin is not None, module
+    return Path(found.origin)

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vmail_core.episodes.hashing import sha256_of
+from vmail_sim.registry import TASKS
 
 
 class Rule(NamedTuple):
@@ -93,6 +94,10 @@ def fingerprint(task: str) -> str:
 
 def _require_file(path: Path, task_or_path: str | Path) -> Path:
     if not path.is_file():
+        if isinstance(task_or_path, Path) or "/" in task_or_path:
+            raise FileNotFoundError(f"no expert at {task_or_path}")
+        if task_or_path not in TASKS:
+            raise FileNotFoundError(f"no task {task_or_path!r}; known tasks: {', '.join(TASKS)}")
         raise FileNotFoundError(f"no expert at {path}; train one with: python -m vmail_sim.experts.sac {task_or_path}")
     return path
 

@@ -7,28 +7,41 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from vmail_core.durable import replace_file
 from vmail_core.episodes.episode import Episode
-from vmail_core.episodes.store import SUFFIX, write_episode
+from vmail_core.episodes.store import SUFFIX, read_outline, write_episode
 from vmail_core.path_lock import PathLock
 from vmail_core.worker_pool import ATTEMPTS, WorkerPool, WorkerPoolError
 from vmail_sim.experts.demos import demonstrate, simulator
 from vmail_sim.experts.policy import fingerprint, load_expert
 from vmail_sim.visual import VisualTask
 
-# The task's main score from which on an episode is a demonstration; the next start takes the place of one below it, and
-# of one in which something was dropped.
+
+class Least(NamedTuple):
+    """What an episode must reach to be a demonstration: the task's main score, and whether something may drop."""
+
+    score: str
+    value: float
+    nothing_dropped: bool = False
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.score} at least {self.value:g}" + (", nothing dropped" if self.nothing_dropped else "")
+
+
+# Of tasks whose experts fall short now and then. The next start takes the place of one below it.
 LEAST_SCORE = {
-    "baoding": 8.0,
-    "car_racing": 850.0,
-    "dclaw_screw3": 0.5,
-    "dclaw_screw4": 0.5,
-    "dclaw_turn3": 0.25,
-    "dclaw_turn4": 0.25,
+    "baoding": Least("radians", 8.0, nothing_dropped=True),
+    "car_racing": Least("return", 850.0),
+    "dclaw_screw3": Least("success", 0.5),
+    "dclaw_screw4": Least("success", 0.5),
+    "dclaw_turn3": Least("success", 0.25),
+    "dclaw_turn4": Least("success", 0.25),
 }
 MOST_STARTS = 3  # tried for each demonstration, before it is the expert that is wrong
 REPORT = "expert_report.json"
@@ -52,6 +65,7 @@ def record_demonstrations(
     image_size: int = 64,
     workers: int = 1,
     tell: Callable[[int, Score, bool], None] = lambda start, score, kept: None,
+    options: Mapping[str, Any] | None = None,
 ) -> Recorded:
     """Write `episodes` demonstrations of a task's expert to `out`, of starts from `seed` on.
 
@@ -61,65 +75,75 @@ def record_demonstrations(
         task, episodes, out, seed, image_size: what, how many, where, of which starts, pixels of a side.
         workers: processes that play; with 1, this one does.
         tell: is called after each episode with its start, its score, and whether it is a demonstration.
+        options: of the task (look, dynamics, ...), as a training's `task_options`.
 
     Raises:
-        ValueError: `out` holds demonstrations of something else.
+        ValueError: the task has no such option, or `out` holds demonstrations of something else.
         FileNotFoundError: the task has no expert.
         FileExistsError: another process records there.
         RuntimeError: too many starts end below `LEAST_SCORE`, or one of them failed in worker after worker.
     """
-    facts = {"task": task, "image_size": image_size, "least_score": LEAST_SCORE.get(task), "expert": fingerprint(task)}
+    facts = {
+        "task": task,
+        "image_size": image_size,
+        "options": VisualTask(task, image_size, **(options or {})).options,
+        "least_score": str(LEAST_SCORE.get(task)),
+        "expert": fingerprint(task),
+        "simulator": simulator(task),
+    }
     with PathLock(Path(out), f"another process records in {out}: wait for it, or choose another folder"):
-        report = _Report(Path(out), {**facts, "simulator": simulator(task)})
-        return _record(report, episodes, range(seed, seed + MOST_STARTS * episodes), workers, tell)
+        return _record(_Report(Path(out), facts), episodes, range(seed, seed + MOST_STARTS * episodes), workers, tell)
 
 
 def _record(
     report: _Report, episodes: int, starts: range, workers: int, tell: Callable[[int, Score, bool], None]
 ) -> Recorded:
-    task, image_size = report.facts["task"], report.facts["image_size"]
-    least, found = LEAST_SCORE.get(task, float("-inf")), Recorded()
+    task, found = report.facts["task"], Recorded()
     new = (start for start in starts if start not in report)
 
     def wanted() -> int:
         return episodes - len(found.kept)
 
-    with contextlib.closing(_played(task, image_size, new, workers, wanted)) as played:
+    with contextlib.closing(_played(report.facts, new, workers, wanted)) as played:
         for start in starts:
             if not wanted():
                 return found
             if start not in report:
-                report.add(start, next(played), least)
+                report.add(start, next(played))
                 tell(start, report.score(start), report.is_kept(start))
             (found.kept if report.is_kept(start) else found.left_out)[start] = report.score(start)
     if wanted():
-        short = f"{len(found.left_out)} of {len(starts)} starts of {task} ended below {least:g}"
-        judged_by, written = VisualTask(task, image_size).main_score, len(found.kept)
-        raise RuntimeError(f"{short} ({judged_by}), and {written} demonstrations of {episodes} were written")
+        raise RuntimeError(
+            f"{len(found.left_out)} of {len(starts)} starts of {task} are no demonstrations ({LEAST_SCORE[task]}), and "
+            f"{len(found.kept)} of {episodes} were written: it is the expert that is wrong"
+        )
     return found
 
 
 class _Stage:
     """An expert and its world, in whatever process."""
 
-    def __init__(self, task: str, image_size: int) -> None:
-        self._env, self._expert = VisualTask(task, image_size), load_expert(task)
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        """As the report has it."""
+        self._env = VisualTask(facts["task"], facts["image_size"], **facts["options"])
+        self._expert, self._made_by = load_expert(facts["task"]), facts["expert"]
 
-    def __call__(self, start: int) -> tuple[Episode, float]:
-        """The episode and what the task judges it by."""
+    def __call__(self, start: int) -> Episode:
+        """The episode, which says by whom and how well."""
         episode = demonstrate(self._expert, self._env, start)
-        return episode, episode.provenance["score"][self._env.main_score]
+        return dataclasses.replace(episode, provenance={**episode.provenance, "expert": self._made_by})
 
 
 def _played(
-    task: str, image_size: int, starts: Iterator[int], workers: int, wanted: Callable[[], int]
-) -> Generator[tuple[Episode, float], None, None]:
+    facts: Mapping[str, Any], starts: Iterator[int], workers: int, wanted: Callable[[], int]
+) -> Generator[Episode, None, None]:
     """The episodes of `starts` in their order, no more of them ahead of it than may still be wanted."""
     if workers == 1:
-        yield from map(_Stage(task, image_size), starts)
+        yield from map(_Stage(facts), starts)
         return
-    with WorkerPool[int, tuple[Episode, float]](functools.partial(_Stage, task, image_size), workers) as pool:
-        begun: collections.deque[tuple[int, Future[tuple[Episode, float]]]] = collections.deque()
+    task = facts["task"]
+    with WorkerPool[int, Episode](functools.partial(_Stage, facts), workers) as pool:
+        begun: collections.deque[tuple[int, Future[Episode]]] = collections.deque()
         while True:
             while len(begun) < min(2 * workers, wanted()) and (start := next(starts, None)) is not None:
                 begun.append((start, pool.submit(start, f"{task}, seed {start},")))
@@ -140,6 +164,8 @@ class _Report:
         self.facts, self._starts = facts, dict[str, dict[str, Any]]()
         if self._path.exists():
             self._read()
+        for rest in folder.glob(f".{facts['task']}_*.tmp"):  # of a process that was killed while it wrote
+            rest.unlink()
 
     def _read(self) -> None:
         try:
@@ -164,18 +190,22 @@ class _Report:
         """Whether it is a demonstration."""
         return self._starts[str(start)]["kept"]
 
-    def add(self, start: int, played: tuple[Episode, float], least: float) -> None:
+    def add(self, start: int, episode: Episode) -> None:
         """Write an episode, if it is a demonstration, then what became of the start."""
-        episode, score = played
-        kept = score >= least and not episode.provenance["score"].get("dropped")
+        least, score = LEAST_SCORE.get(self.facts["task"]), episode.provenance["score"]
+        kept = least is None or (score[least.score] >= least.value and not score.get("dropped"))
         if kept:
-            self._episode(start).unlink(missing_ok=True)  # written, but stopped before the report was
+            self._remove_own(start, episode)
             write_episode(self._folder, episode, self._episode(start).stem)
-        self._starts[str(start)] = {"score": episode.provenance["score"], "kept": kept}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({**self.facts, "starts": self._starts}, indent=1) + "\n")
-        temporary.replace(self._path)
+        self._starts[str(start)] = {"score": score, "kept": kept}
+        replace_file(self._path, json.dumps({**self.facts, "starts": self._starts}, indent=1) + "\n")
+
+    def _remove_own(self, start: int, episode: Episode) -> None:
+        """What was written before a stop that came before the report. Raises ValueError: it is something else."""
+        path = self._episode(start)
+        if path.exists() and read_outline(path).provenance != episode.provenance:
+            raise ValueError(f"{path} is not of this recording, and no report tells what it is: give another --out")
+        path.unlink(missing_ok=True)
 
     def _episode(self, start: int) -> Path:
         return self._folder / f"{self.facts['task']}_{start:05d}{SUFFIX}"

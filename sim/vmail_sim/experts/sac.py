@@ -5,9 +5,10 @@
     python -m vmail_sim.experts.sac walker_run --steps 600000 --start-from runs/sac/walker_walk
 
 Rewards are the task's, scaled, less a cost on changes of action where the recipe has one: jittery demonstrations turn
-the valve as far but cannot be imitated. The best policy so far is kept, judged by its mean and its least score. With
---work the training may be stopped at any time: the same command goes on from its last checkpoint. With --start-from it
-begins with the networks of a training of a kindred task, as far as that got.
+the valve as far but cannot be imitated. The best policy so far is kept, judged by its mean and its least score; what
+is to ship goes to sim/vmail_sim/experts/weights, with its curve. With --work the training may be stopped at any time:
+the same command goes on from its last checkpoint. With --start-from it begins with the networks of a training of a
+kindred task, as far as that got.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 import vmail_sim
+from vmail_core.durable import replace_file
+from vmail_core.episodes.hashing import sha256_of
 from vmail_sim.dclaw.valve import KICKS
-from vmail_sim.experts.policy import ExpertPolicy, expert_path
+from vmail_sim.experts.policy import ExpertPolicy
 
 EVALUATED, EVERY = 10, 5000  # episodes an evaluation, steps between two
 NETWORKS, REPLAY = "sac.zip", "replay.pkl"  # a checkpoint: of one's own trainings only, for both hold pickles
@@ -133,20 +136,22 @@ def mean_network(model: SAC) -> list[tuple[np.ndarray, np.ndarray]]:
 def save_expert(path: Path, layers: list[tuple[np.ndarray, np.ndarray]], metadata: dict[str, Any]) -> None:
     """Write an expert file atomically."""
     tensors = {f"{i}.{part}": array for i, pair in enumerate(layers) for part, array in zip(("weight", "bias"), pair)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"vmail": json.dumps(metadata, sort_keys=True)})
-    temporary.replace(path)
+    replace_file(path, save(tensors, {"vmail": json.dumps(metadata, sort_keys=True)}))
 
 
 class KeepBest(BaseCallback):
     """Evaluates now and then, appends to the curve, keeps the best policy so far, and a checkpoint of the training."""
 
-    def __init__(self, env: StateEnv, out: Path, work: Path | None, seed: int, command: str) -> None:
-        """Writes `out`, the curve `out` with suffix .jsonl, and what it takes to go on into `work`."""
+    def __init__(
+        self, env: StateEnv, out: Path, work: Path | None, seed: int, command: str, begun_with: dict[str, Any]
+    ) -> None:
+        """Writes `out`, the curve `out` with suffix .jsonl, and what it takes to go on into `work`.
+
+        `begun_with` tells in `out` what training's networks it began with.
+        """
         super().__init__()
         self._task, self._judged_by = env.task, env.env.main_score
-        self._out, self._work, self._seed, self._command = out, work, seed, command
+        self._out, self._work, self._seed, self._command, self._begun_with = out, work, seed, command, begun_with
         before = max((row["minutes"] for row in read_curve(curve_of(out))), default=0.0)
         self._began = time.monotonic() - 60.0 * before
 
@@ -159,12 +164,12 @@ class KeepBest(BaseCallback):
         row |= evaluate(ExpertPolicy(layers, {}), self._task, EVALUATED, self._seed + 1000)
         row["merit"] = row[f"{self._judged_by}_mean"] + row[f"{self._judged_by}_min"]
         print(json.dumps(row), flush=True)
+        # Expert, curve, checkpoint: whatever comes after a stop is done again from the last checkpoint on.
         curve = curve_of(self._out)
-        best = max((before.get("merit", -np.inf) for before in read_curve(curve)), default=-np.inf)
-        with curve.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        if row["merit"] > best:
-            save_expert(self._out, layers, {"task": self._task, "command": self._command, **row})
+        rows = [before for before in read_curve(curve) if before["steps"] < self.num_timesteps]
+        if row["merit"] > max((before.get("merit", -np.inf) for before in rows), default=-np.inf):
+            save_expert(self._out, layers, {"task": self._task, "command": self._command, **self._begun_with, **row})
+        replace_file(curve, "".join(json.dumps(known) + "\n" for known in (*rows, row)))
         if self._work is not None:
             save_checkpoint(self.model, self._work)
         return True
@@ -183,8 +188,8 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
 def save_checkpoint(model: SAC, work: Path) -> None:
     """What it takes to go on, each file replaced at once: the networks last, for they say how far it is."""
     work.mkdir(parents=True, exist_ok=True)
-    for name, save in ((REPLAY, model.save_replay_buffer), (NETWORKS, model.save)):
-        save(work / f"new-{name}")
+    for name, write in ((REPLAY, model.save_replay_buffer), (NETWORKS, model.save)):
+        write(work / f"new-{name}")
         (work / f"new-{name}").replace(work / name)
 
 
@@ -235,21 +240,25 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=120_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kick", default="none", choices=KICKS, help="disturb every episode of a valve task [none]")
-    parser.add_argument("--out", type=Path, help="default: where the task's expert ships")
+    parser.add_argument("--out", type=Path, help="the expert's file [runs/sac/TASK.safetensors]")
     parser.add_argument("--work", type=Path, help="folder for checkpoints, to go on after an end [none are kept]")
     parser.add_argument("--start-from", type=Path, metavar="WORK", help="--work of a training to begin with")
     arguments = parser.parse_args(given)
     if arguments.start_from is not None and not (arguments.start_from / NETWORKS).is_file():
         parser.error(f"{arguments.start_from} holds no {NETWORKS}: train that one first, with --work")
     torch.set_num_threads(1)
-    out = arguments.out or expert_path(arguments.task)
+    out = arguments.out or Path("runs/sac") / f"{arguments.task}.safetensors"
     out.parent.mkdir(parents=True, exist_ok=True)
     command = f"python -m vmail_sim.experts.sac {arguments.task} --steps {arguments.steps} --seed {arguments.seed}"
     options = recipe_of(arguments.task).options
     if arguments.kick != "none":
         options, command = options | {"kick": arguments.kick}, f"{command} --kick {arguments.kick}"
+    begun_with: dict[str, Any] = {}
     if arguments.start_from is not None:
         command = f"{command} --start-from {arguments.start_from}"
+        begun_with = {"begun_with": f"{sha256_of([arguments.start_from / NETWORKS])[:12]}"}
+    if arguments.work is not None:
+        command = f"{command} --work {arguments.work}"
     if arguments.work is not None:
         facts = {
             "task": arguments.task,
@@ -265,7 +274,7 @@ def main(given: Sequence[str] | None = None) -> None:
     model = start(env, arguments.seed, arguments.work, arguments.start_from)
     if not model.num_timesteps:
         curve_of(out).unlink(missing_ok=True)
-    callback = KeepBest(env, out, arguments.work, arguments.seed, command)
+    callback = KeepBest(env, out, arguments.work, arguments.seed, command, begun_with)
     model.learn(arguments.steps - model.num_timesteps, callback, reset_num_timesteps=not model.num_timesteps)
 
 

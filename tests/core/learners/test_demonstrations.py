@@ -30,6 +30,15 @@ def test_what_is_too_short_for_a_chunk_is_left_out_by_name() -> None:
         usable([demo(rows=5, bag="take_0003")], config, 2, 0)
 
 
+def test_simulated_demonstrations_that_look_unlike_practice_are_remarked() -> None:
+    random, plain, real = demo(task_options={"look": "random"}), demo(task_options={}), demo(bag="of a real hand")
+    config = load_config("debug", {"task_options.look": "random"})
+    (remark,) = usable([random, plain, real], config, 2, 0)[1]
+    assert remark.startswith("1 of 3 demonstrations were made with look=plain, practice has look=random")
+    assert f"vmail expert {config.task} --set look=random" in remark
+    assert not usable([random, real], config, 2, 0)[1] and not usable([plain, real], load_config("debug"), 2, 0)[1]
+
+
 @pytest.mark.parametrize(
     ("given", "settings", "reason"),
     [
