@@ -64,7 +64,7 @@ def summaries(study: dict[str, Any]) -> list[dict[str, Any]]:
         values, returns = (np.array([run["scores"][key] for run in runs]) for key in (name, "return"))
         judged = {"mean": values.mean(), "deviation": values.std(), "least": values.min(), "return": returns.mean()}
         about = {"task": task, "policy": policy, "episodes": len(runs), "judged_by": name}
-        found.append({**about, **{key: round(float(value), 4) for key, value in judged.items()}})
+        found.append({**about, **{key: round(float(value), 6) for key, value in judged.items()}})
     return found
 
 

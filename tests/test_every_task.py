@@ -15,6 +15,7 @@ from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import load_config
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.path_lock import PathLock
+from vmail_sim.experts import has_expert
 from vmail_sim.experts.demos import demonstrate
 from vmail_sim.visual import Step, VisualTask
 
@@ -29,6 +30,10 @@ QUICK = {
     "train.workers": 0,
     "policy.warm_start": 1,
 }
+
+
+def test_every_task_has_an_expert() -> None:
+    assert [task for task in vmail_sim.task_names() if not has_expert(task)] == []
 
 
 def test_every_task_has_a_preset() -> None:

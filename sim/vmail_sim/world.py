@@ -36,6 +36,10 @@ class World(Protocol):
         """A dm_env BoundedArray, (A,) float32 in [-1, 1]."""
         ...
 
+    def observation_spec(self) -> Any:
+        """What an observation holds: dm_env Arrays by name."""
+        ...
+
     def control_timestep(self) -> float:
         """Seconds between two control steps."""
         ...

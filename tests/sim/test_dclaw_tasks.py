@@ -86,3 +86,7 @@ def test_no_expert_says_how_to_train_one(tmp_path, monkeypatch):
     monkeypatch.setattr(policy, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="python -m vmail_sim.experts.sac cheetah_run"):
         load_expert("cheetah_run")
+    with pytest.raises(FileNotFoundError, match="no task 'cheetah_rnu'; known tasks: baoding, car_racing"):
+        load_expert("cheetah_rnu")
+    with pytest.raises(FileNotFoundError, match=r"no expert at mine/cheetah_run\.safetensors"):
+        load_expert("mine/cheetah_run.safetensors")
