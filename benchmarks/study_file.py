@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vmail_core.durable import replace_file
+
 
 class StudyFile:
     """A study's runs. Read anew before every change: another process may have added to it."""
@@ -47,7 +49,5 @@ class StudyFile:
             fcntl.flock(lock, fcntl.LOCK_EX)
             study = self.read()
             edit(study)
-            temporary = self.path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(study, indent=1) + "\n")
-            temporary.replace(self.path)
+            replace_file(self.path, json.dumps(study, indent=1) + "\n")
             self._render(self.path, study)

@@ -5,7 +5,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all, in place of what it was. Its folder is made if it is missing."""
+    """Write a file, whole or not at all, in place of what it was. Its folder is made if it is missing.
+
+    Raises:
+        OSError: there is no room, or this user may not; what it was is still there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -19,14 +19,7 @@ def register(commands: Any) -> None:
     training.add_argument("--demos", type=Path, required=True, metavar="DIR", help="episodes that `vmail import` wrote")
     training.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     training.add_argument("--minutes", type=float, metavar="M", help="stop after so much learning [the preset's]")
-    training.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="replace a setting of the preset, for example train.seed=1; as often as needed",
-    )
+    add_settings(training, "replace a setting of the preset, for example train.seed=1")
     training.set_defaults(run=train)
     scoring = commands.add_parser("eval", help="score a trained run in the bare simulator, with a video")
     scoring.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a training run")
@@ -47,6 +40,18 @@ def register(commands: Any) -> None:
         "--axis", default="update", choices=("update", "env_steps", "minutes"), help="what to draw over [update]"
     )
     comparing.set_defaults(run=compare)
+
+
+def add_settings(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--set NAME=VALUE`, whose words `parse_settings` reads from `settings`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help=f"{what}; as often as needed",
+    )
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vmail.commands.learn import MOST_SEED, parse_settings
+from vmail.commands.learn import MOST_SEED, add_settings, parse_settings
 
 # By the beginning of a task's name: the preset for two cores, and what differs from it beside the task.
 FAST_PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -41,14 +41,7 @@ def register(commands: Any) -> None:
     showing.add_argument("--seed", type=int, default=0, help="start of the first episode; the next is one higher [0]")
     showing.add_argument("--image-size", type=int, default=64, metavar="PIXELS", help="side of the frames [64]")
     showing.add_argument("--workers", type=int, metavar="N", help="processes that play [one for each core]")
-    showing.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="an option of the task, as task_options.NAME in training: look=random; as often as needed",
-    )
+    add_settings(showing, "an option of the task, as task_options.NAME in training: look=random")
     showing.set_defaults(run=expert)
 
 
