@@ -6,7 +6,6 @@ lie in memory that has no name and belongs to who holds it: nothing is left of i
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 from multiprocessing import reduction
@@ -14,7 +13,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 LARGE = 1 << 16  # bytes from which on an array goes through shared memory
-_ALIGNMENT = 64  # of each array, as numpy's own are
 
 
 def send(pipe: Connection, answer: Any) -> None:
@@ -33,20 +31,15 @@ def send(pipe: Connection, answer: Any) -> None:
         return content.nbytes < LARGE
 
     small = pickle.dumps(answer, protocol=5, buffer_callback=stays)
-    places, size = _places([content.nbytes for content in large])
     if not large:
-        pipe.send((small, places, size))
+        pipe.send((small, []))
         return
-    descriptor = os.memfd_create("vmail-answer")
-    try:
-        os.ftruncate(descriptor, size)
-        with mmap.mmap(descriptor, size) as memory:
-            for (start, end), content in zip(places, large, strict=True):
-                memory[start:end] = content
-        pipe.send((small, places, size))
-        reduction.send_handle(pipe, descriptor, 0)  # whose number it wants is at the far end; only Windows asks
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.memfd_create("vmail-answer"), "wb") as memory:
+        for content in large:
+            memory.write(content)
+        memory.flush()
+        pipe.send((small, [content.nbytes for content in large]))
+        reduction.send_handle(pipe, memory.fileno(), 0)  # a process id comes last; only Windows asks for it
 
 
 def receive(pipe: Connection) -> Any:
@@ -55,23 +48,12 @@ def receive(pipe: Connection) -> Any:
     Raises:
         EOFError, OSError: the sender is gone.
     """
-    small, places, size = pipe.recv()
-    if not places:
+    small, sizes = pipe.recv()
+    if not sizes:
         return pickle.loads(small)
-    descriptor = reduction.recv_handle(pipe)
-    try:
-        # Copied: a mapping keeps a descriptor open, and a process has fewer of those than replay has episodes.
-        with mmap.mmap(descriptor, size) as memory, memoryview(memory) as view:
-            large = [bytearray(view[start:end]) for start, end in places]
-    finally:
-        os.close(descriptor)
+    large = [bytearray(size) for size in sizes]
+    with os.fdopen(reduction.recv_handle(pipe), "rb") as memory:
+        memory.seek(0)  # the sender's place, which was at the end
+        for content in large:
+            memory.readinto(content)
     return pickle.loads(small, buffers=large)
-
-
-def _places(sizes: list[int]) -> tuple[list[tuple[int, int]], int]:
-    """Where arrays of so many bytes lie, (start, end) each, and how much memory they take in all."""
-    places, start = [], 0
-    for size in sizes:
-        places.append((start, start + size))
-        start += -(-size // _ALIGNMENT) * _ALIGNMENT
-    return places, start

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +36,6 @@ def test_arrays_of_workers_arrive_as_they_were_and_may_be_kept_and_written() -> 
             for found, made in zip(answer.result()[:2], frames(seed)[:2], strict=True):
                 assert found.dtype == made.dtype and np.array_equal(found, made)
             assert answer.result()[2] == frames(seed)[2]
-    assert "vmail-answer" not in Path("/proc/self/maps").read_text(), "nothing stays mapped"
     pictures = answers[3].result()[0]
     pictures[0] = 7
     assert (pictures[0] == 7).all() and np.array_equal(pictures[1:], frames(3)[0][1:])
@@ -58,7 +56,7 @@ def test_arrays_of_every_size_arrive(count: int) -> None:
 
 def test_a_sender_that_is_gone_is_an_end_of_file() -> None:
     near, far = multiprocessing.Pipe()
-    far.send((b"", [(0, 5)], 5))  # and dies before it sends the memory itself
+    far.send((b"", [5]))  # and dies before it sends the memory itself
     far.close()
     with pytest.raises((EOFError, OSError)):
         shared_memory.receive(near)

@@ -9,10 +9,8 @@ from typing import Any
 from vmail_core.episodes.episode import Episode
 from vmail_core.learners.config import Config
 
-LOOKS = {
-    "look": "plain",
-    "indicators": True,
-}  # options of simulated tasks that change pictures, and what they are usually
+# Options of simulated tasks that change pictures, and what they are unless a training says otherwise.
+LOOKS = {"look": "plain", "indicators": True}
 
 
 def demo_name(demo: Episode) -> str:
