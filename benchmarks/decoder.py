@@ -37,7 +37,7 @@ def main() -> int:
         return decoder.convolutions(decoder.embed(feature)[:, :, None, None])
 
     calls = {
-        "a matrix product, then transposed ones": lambda: decoder(feature).square().mean().backward(),
+        "as it is": lambda: decoder(feature).square().mean().backward(),
         "transposed convolutions alone": lambda: plain(feature).square().mean().backward(),
     }
     medians = in_turns(calls, arguments.rounds, device)

@@ -50,16 +50,16 @@ class EagerVMAIL:
 
     def update(
         self,
-        image: np.ndarray,
-        action: np.ndarray,
+        image: np.ndarray | Tensor,
+        action: np.ndarray | Tensor,
         demo_count: int,
-        joint_positions: np.ndarray | None = None,
+        joint_positions: np.ndarray | Tensor | None = None,
         expert: object = None,
     ) -> None:
         """See `VMAIL.update`. The expert's own batch is left alone, which is in favour of this implementation."""
-        pixels = torch.from_numpy(image).to(self.device).movedim(-1, -3).float() / 255.0 - 0.5
-        actions = torch.from_numpy(action).to(self.device)
-        joints = None if joint_positions is None else torch.from_numpy(joint_positions).to(self.device)
+        pixels = torch.as_tensor(image, device=self.device).movedim(-1, -3).float() / 255.0 - 0.5
+        actions = torch.as_tensor(action, device=self.device)
+        joints = None if joint_positions is None else torch.as_tensor(joint_positions, device=self.device)
         parts = (slice(0, demo_count), slice(demo_count, None))
         passes = [
             self.learn_from(pixels[:, part], actions[:, part], None if joints is None else joints[:, part])

@@ -36,13 +36,14 @@ from floor import (
     seconds,
 )
 
-from vmail_core.episodes.replay import Chunks
+from vmail_core.episodes.replay import Chunks, Replay
 from vmail_core.learners.config import Config, load_config
-from vmail_core.learners.device import choose_device
+from vmail_core.learners.device import arrays_on, choose_device
 from vmail_core.learners.memory import keep_freed_memory
 from vmail_core.learners.vmail import VMAIL
 
 ACTION_SIZE = JOINTS = 9
+EPISODES = 4  # of noise in replay
 TARGET_SPEEDUP, TARGET_OVER_FLOOR = 2.0, 1.5
 GROWTH: dict[str, tuple[Any, ...]] = {
     "train.batch": (8, 16, 32, 64),
@@ -52,17 +53,38 @@ GROWTH: dict[str, tuple[Any, ...]] = {
 }
 
 
-def random_batch(config: Config) -> tuple[dict[str, Any], int]:
-    """Arguments of `update` as replay gives them, and how many chunks are demonstrations."""
-    rng, m, t = np.random.default_rng(0), config.model, config.train
+class Noise:
+    """Replay of random episodes, which lives where the trainer's does: on a GPU in its memory."""
 
-    def chunks(count: int) -> Chunks:
-        image = rng.integers(0, 256, (t.length, count, m.image_size, m.image_size, 3), np.uint8)
-        action, joints = (rng.uniform(-1, 1, (t.length, count, n)).astype(np.float32) for n in (ACTION_SIZE, JOINTS))
-        return Chunks(image, action, joints if m.joint_scale else None)
+    def __init__(self, config: Config, device: torch.device) -> None:
+        """A few short episodes: noise is as good anywhere."""
+        self._train, self._rng = config.train, np.random.default_rng(0)
+        self._replay = Replay(self._train.length, arrays=arrays_on(device))
+        self.demo_count = max(1, round(self._train.batch * (self._train.demo_fraction or 0.5)))
+        size, rows = config.model.image_size, 2 * self._train.length
+        for _ in range(EPISODES):
+            image = self._rng.integers(0, 256, (rows, size, size, 3), np.uint8)
+            action, joints = (self._rng.uniform(-1, 1, (rows, n)).astype(np.float32) for n in (ACTION_SIZE, JOINTS))
+            self._replay.add(Chunks(image, action, joints if config.model.joint_scale else None))
 
-    expert = {"expert": chunks(t.expert_batch)} if t.expert_batch else {}
-    return chunks(t.batch)._asdict() | expert, max(1, round(t.batch * (t.demo_fraction or 0.5)))
+    def draw(self) -> dict[str, Any]:
+        """Arguments of `update`, as the trainer draws them."""
+        sample, count = self._replay.sample, self._train.expert_batch
+        expert = {"expert": sample(count, self._rng)} if count else {}
+        return sample(self._train.batch, self._rng)._asdict() | expert | {"demo_count": self.demo_count}
+
+
+class Learning:
+    """Updates in the trainer's way: a GPU learns while the next batch is drawn."""
+
+    def __init__(self, learner: VMAIL, noise: Noise) -> None:
+        """`learner` learns from `noise`."""
+        self._learner, self._noise, self._batch = learner, noise, noise.draw()
+
+    def __call__(self) -> None:
+        report = self._learner.begin_update(**self._batch)
+        self._batch = self._noise.draw()
+        self._learner.check_gradients(report)
 
 
 def median_ms(times: list[float]) -> float:
@@ -82,7 +104,7 @@ def in_turns(calls: dict[str, Callable[[], object]], rounds: int, device: torch.
 
 
 @contextmanager
-def parts_timed(learner: VMAIL, device: torch.device) -> Iterator[dict[str, float]]:
+def parts_timed(learner: VMAIL, noise: Noise, device: torch.device) -> Iterator[dict[str, float]]:
     """Seconds in each part of the updates made inside; what lies in a part that is listed too is not counted twice."""
     spent: dict[str, float] = collections.defaultdict(float)
     stack: list[float] = []
@@ -104,10 +126,12 @@ def parts_timed(learner: VMAIL, device: torch.device) -> Iterator[dict[str, floa
         "imagine": "imagination",
         "_learn_discriminator": "discriminator (Eq. 6)",
         "_learn_policy": "policy and critic (Eq. 8)",
-        "update": "data and the rest",
+        "infer": "beliefs of more demonstrations",
+        "begin_update": "the rest",
     }
     for name, label in wrapped.items():
         setattr(learner, name, timed(label, getattr(learner, name)))
+    noise.draw = timed("data", noise.draw)  # type: ignore[method-assign]
     steps = {optimiser: optimiser.step for optimiser in learner.optimisers.values()}
     for optimiser, step in steps.items():
         optimiser.step = timed("optimisers", step)  # type: ignore[method-assign]
@@ -116,6 +140,7 @@ def parts_timed(learner: VMAIL, device: torch.device) -> Iterator[dict[str, floa
     finally:
         for name in wrapped:
             delattr(learner, name)
+        del noise.draw
         for optimiser, step in steps.items():
             optimiser.step = step  # type: ignore[method-assign]
 
@@ -147,8 +172,8 @@ def peak_mib(device: torch.device) -> float:
 
 def measure(config: Config, device: torch.device, rounds: int) -> dict[str, float]:
     """Median ms of the learner's update and peak memory, for --growth."""
-    learner, (batch, demos) = VMAIL(config, ACTION_SIZE, JOINTS, str(device)), random_batch(config)
-    times = in_turns({"update": lambda: learner.update(**batch, demo_count=demos)}, rounds, device)
+    learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
+    times = in_turns({"update": Learning(learner, Noise(config, device))}, rounds, device)
     return {"ms": times["update"], "mib": peak_mib(device)}
 
 
@@ -175,29 +200,24 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     """Print the comparison; 1 when a target is missed."""
     learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
     eager = EagerVMAIL(config, ACTION_SIZE, str(device))
-    batch, demos = random_batch(config)
-
-    def update() -> object:
-        return learner.update(**batch, demo_count=demos)
-
+    noise = Noise(config, device)
+    update = Learning(learner, noise)
     operations = heavy_operations(update)
     calls: dict[str, Callable[[], object]] = {
         "learner": update,
-        "eager": lambda: eager.update(**batch, demo_count=demos),
+        "eager": lambda: eager.update(**noise.draw()),
         "floor": launched_as_one(lambda: repeat(operations), device),
     }
     if config.model.decode_fraction < 1.0:
         every = dataclasses.replace(config, model=dataclasses.replace(config.model, decode_fraction=1.0))
-        decoding = VMAIL(every, ACTION_SIZE, JOINTS, str(device))
-        calls["decoding"] = lambda: decoding.update(**batch, demo_count=demos)
+        calls["decoding"] = Learning(VMAIL(every, ACTION_SIZE, JOINTS, str(device)), noise)
     if arguments.compile:
-        compiled = compiled_learner(config, device)
-        calls["compiled"] = lambda: compiled.update(**batch, demo_count=demos)
+        calls["compiled"] = Learning(compiled_learner(config, device), noise)
     times = in_turns(calls, arguments.updates, device)
     graphs, learner._graphs = learner._graphs, None  # a captured update has no parts to time
-    with parts_timed(learner, device) as spent:
+    with parts_timed(learner, noise, device) as spent:
         for _ in range(arguments.updates):
-            learner.update(**batch, demo_count=demos)
+            update()
     learner._graphs = graphs
     total, flops = sum(spent.values()), floating_point_operations(operations)
     precision = f"{config.train.precision}{' (TF32)' * (device.type == 'cuda' and config.train.precision == 'float32')}"

@@ -84,8 +84,8 @@ class VMAIL(nn.Module):
                 group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
 
     def _autocast(self) -> torch.autocast:
-        # Without its cache: a captured graph must convert the weights anew each time.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced, cache_enabled=False)
+        # Weights that were converted are forgotten where it ends, within what is captured: a replay converts them anew.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
 
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         group = {"params": list(module.parameters()), "initial_lr": learning_rate}

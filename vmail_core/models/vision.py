@@ -91,11 +91,11 @@ class Decoder(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Decode a batch of features."""
-        first, *others = self.convolutions
-        image = spread_point(cast(nn.ConvTranspose2d, first), self.embed(feature))
+        first, *others, last = self.convolutions
+        maps = spread_point(cast(nn.ConvTranspose2d, first), self.embed(feature))
         for layer in others:
-            image = layer(image)
-        return image
+            maps = layer(maps)
+        return to_few_channels(cast(nn.ConvTranspose2d, last), maps)
 
 
 def spread_point(layer: nn.ConvTranspose2d, point: Tensor) -> Tensor:
@@ -106,6 +106,18 @@ def spread_point(layer: nn.ConvTranspose2d, point: Tensor) -> Tensor:
     kernel = layer.weight.permute(0, 2, 3, 1)  # (C, K, K, C'), as it lies in memory
     maps = F.linear(point, kernel.flatten(1).t()).unflatten(1, kernel.shape[1:])
     return (maps + cast(Tensor, layer.bias)).permute(0, 3, 1, 2)
+
+
+def to_few_channels(layer: nn.ConvTranspose2d, maps: Tensor) -> Tensor:
+    """`layer(maps)` for an even kernel of stride 2: one convolution that gives the four pixels of each output square.
+
+    GPUs have no fast transposed convolution to three channels: benchmarks/decoder.py.
+    """
+    kernel = F.pixel_unshuffle(layer.weight, 2)  # (C, 4 C', K / 2, K / 2): each pixel of a square has its own
+    reach = kernel.shape[-1] - 1
+    bias = cast(Tensor, layer.bias).repeat_interleave(4)
+    squares = F.conv2d(maps, kernel.flip(2, 3).transpose(0, 1), bias, padding=reach)
+    return F.pixel_shuffle(squares, 2)
 
 
 class PatchEncoder(nn.Module):
