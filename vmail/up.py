@@ -48,6 +48,12 @@ class Running:
     process: subprocess.Popen
     printer: threading.Thread
 
+    def failure(self) -> str:
+        """The name of a node that has ended badly, and how."""
+        code = self.process.returncode
+        how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        return f"{self.node.name} ({how})"
+
 
 def node_command(node: GraphNode, run_dir: Path) -> list[str]:
     """The command line of a node; its parameters go through a file in `run_dir`, which keeps their types."""
@@ -138,13 +144,13 @@ class Graph:
         return next((running for running in self._running if running.process.poll() is not None), None)
 
     def stop(self) -> list[str]:
-        """Stop the nodes, the last stage first; returns the names of those that failed or had to be killed."""
+        """Stop the nodes, the last stage first; returns those that failed, each as its name and how it ended."""
         for _, stage in itertools.groupby(reversed(self._running), lambda running: running.node.stage):
             nodes = list(stage)
             _signal(nodes, signal.SIGINT)
             _end([running for running in nodes if not running.node.lingers])
         _end(self._running)
-        failed = [running.node.name for running in reversed(self._running) if running.process.returncode != 0]
+        failed = [running.failure() for running in reversed(self._running) if running.process.returncode != 0]
         self._running = []
         for receiver in self._starting.values():
             receiver.close()

@@ -27,7 +27,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from vmail_nodes.diagnostics import reason_of
-from vmail_nodes.leaving import SETTLE_S, settle
+from vmail_nodes.leaving import SETTLE_BUSY_S, settle
 from vmail_nodes.messages import NS_PER_S, ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
@@ -180,7 +180,7 @@ class Ros:
         """Destroy it in a while, and those whose time has come; see `settle`."""
         now = time.monotonic()
         self._retired.append((now, client))
-        while now - self._retired[0][0] > SETTLE_S:
+        while now - self._retired[0][0] > SETTLE_BUSY_S:
             self.node.destroy_client(self._retired.popleft()[1])
 
     def call(self, service_type: type, name: str, request: Any = None, timeout: float = START_TIMEOUT_S) -> Any:

@@ -76,7 +76,7 @@ def test_a_node_that_cannot_start_stops_the_graph_with_its_reason(up, tmp_path: 
         os.close(silent)
         os.close(port)
     assert code == 1
-    assert "failed: dynamixel_driver" in output
+    assert "failed: dynamixel_driver (exit code 1)" in output
     assert "no servo answers" in output
 
 
@@ -114,7 +114,7 @@ def test_a_node_that_dies_stops_the_graph(ros: Ros, up) -> None:
     os.kill(child_of(graph.process.pid, "vmail_nodes.camera"), signal.SIGKILL)
     code, output = graph.wait()
     assert code == 1
-    assert "failed: camera" in output and "torque is off, the driver is not active" in output
+    assert "failed: camera (killed by SIGKILL)" in output and "torque is off, the driver is not active" in output
 
 
 def test_torque_goes_off_when_vmail_up_itself_is_killed(ros: Ros, up, tmp_path: Path) -> None:
