@@ -45,7 +45,8 @@ class RosClient:
         self._check = check
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node(name, context=self._context)
+        # Without what nobody asks of it: the less disappears with it, the better, see `settle`.
+        self.node = rclpy.create_node(name, context=self._context, enable_rosout=False, start_parameter_services=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}

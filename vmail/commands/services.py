@@ -40,7 +40,7 @@ def call(arguments: argparse.Namespace) -> int:
     from vmail_nodes.leaving import settle
 
     rclpy.init()
-    node = rclpy.create_node("vmail_call")
+    node = rclpy.create_node("vmail_call", enable_rosout=False, start_parameter_services=False)
     try:
         if not calls:
             time.sleep(1.0)  # for discovery

@@ -11,8 +11,9 @@ SETTLE_S, SETTLE_BUSY_S = 0.2, 0.5
 def settle() -> None:
     """Wait until what was just sent is acknowledged, before publishers and clients are destroyed.
 
-    Fast DDS 3.2 can lock up for good inside a process that acknowledges a message while its publisher disappears, and
-    that process hears nothing any more (eProsima/Fast-DDS, issue 6502). On a busy machine others answer later.
+    Fast DDS 3.2 can lock up for good inside a process that acknowledges a message, or looks whether others live, while
+    a publisher disappears, and that process hears nothing any more (eProsima/Fast-DDS, issue 6502). On a busy machine
+    others answer later. See launch/config/fastdds.xml, too.
     """
     time.sleep(settling_time())
 
