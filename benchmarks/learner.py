@@ -75,15 +75,19 @@ class Noise:
 
 
 class Learning:
-    """Updates in the trainer's way: a GPU learns while the next batch is drawn."""
+    """Updates in the trainer's way: a GPU learns while the next batch is drawn.
 
-    def __init__(self, learner: VMAIL, noise: Noise) -> None:
-        """`learner` learns from `noise`."""
-        self._learner, self._noise, self._batch = learner, noise, noise.draw()
+    Attributes:
+        draw: gives the next batch.
+    """
+
+    def __init__(self, learner: VMAIL, draw: Callable[[], dict[str, Any]]) -> None:
+        """`learner` learns from what `draw` gives, arguments of its `update`."""
+        self._learner, self.draw, self._batch = learner, draw, draw()
 
     def __call__(self) -> None:
         report = self._learner.begin_update(**self._batch)
-        self._batch = self._noise.draw()
+        self._batch = self.draw()
         self._learner.check_gradients(report)
 
 
@@ -104,7 +108,7 @@ def in_turns(calls: dict[str, Callable[[], object]], rounds: int, device: torch.
 
 
 @contextmanager
-def parts_timed(learner: VMAIL, noise: Noise, device: torch.device) -> Iterator[dict[str, float]]:
+def parts_timed(learner: VMAIL, learning: Learning, device: torch.device) -> Iterator[dict[str, float]]:
     """Seconds in each part of the updates made inside; what lies in a part that is listed too is not counted twice."""
     spent: dict[str, float] = collections.defaultdict(float)
     stack: list[float] = []
@@ -131,7 +135,7 @@ def parts_timed(learner: VMAIL, noise: Noise, device: torch.device) -> Iterator[
     }
     for name, label in wrapped.items():
         setattr(learner, name, timed(label, getattr(learner, name)))
-    noise.draw = timed("data", noise.draw)  # type: ignore[method-assign]
+    draw, learning.draw = learning.draw, timed("data", learning.draw)
     steps = {optimiser: optimiser.step for optimiser in learner.optimisers.values()}
     for optimiser, step in steps.items():
         optimiser.step = timed("optimisers", step)  # type: ignore[method-assign]
@@ -140,7 +144,7 @@ def parts_timed(learner: VMAIL, noise: Noise, device: torch.device) -> Iterator[
     finally:
         for name in wrapped:
             delattr(learner, name)
-        del noise.draw
+        learning.draw = draw
         for optimiser, step in steps.items():
             optimiser.step = step  # type: ignore[method-assign]
 
@@ -173,7 +177,7 @@ def peak_mib(device: torch.device) -> float:
 def measure(config: Config, device: torch.device, rounds: int) -> dict[str, float]:
     """Median ms of the learner's update and peak memory, for --growth."""
     learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
-    times = in_turns({"update": Learning(learner, Noise(config, device))}, rounds, device)
+    times = in_turns({"update": Learning(learner, Noise(config, device).draw)}, rounds, device)
     return {"ms": times["update"], "mib": peak_mib(device)}
 
 
@@ -201,7 +205,7 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
     eager = EagerVMAIL(config, ACTION_SIZE, str(device))
     noise = Noise(config, device)
-    update = Learning(learner, noise)
+    update = Learning(learner, noise.draw)
     operations = heavy_operations(update)
     calls: dict[str, Callable[[], object]] = {
         "learner": update,
@@ -210,12 +214,12 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     }
     if config.model.decode_fraction < 1.0:
         every = dataclasses.replace(config, model=dataclasses.replace(config.model, decode_fraction=1.0))
-        calls["decoding"] = Learning(VMAIL(every, ACTION_SIZE, JOINTS, str(device)), noise)
+        calls["decoding"] = Learning(VMAIL(every, ACTION_SIZE, JOINTS, str(device)), noise.draw)
     if arguments.compile:
-        calls["compiled"] = Learning(compiled_learner(config, device), noise)
+        calls["compiled"] = Learning(compiled_learner(config, device), noise.draw)
     times = in_turns(calls, arguments.updates, device)
     graphs, learner._graphs = learner._graphs, None  # a captured update has no parts to time
-    with parts_timed(learner, noise, device) as spent:
+    with parts_timed(learner, update, device) as spent:
         for _ in range(arguments.updates):
             update()
     learner._graphs = graphs

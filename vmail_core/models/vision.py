@@ -109,9 +109,10 @@ def spread_point(layer: nn.ConvTranspose2d, point: Tensor) -> Tensor:
 
 
 def to_few_channels(layer: nn.ConvTranspose2d, maps: Tensor) -> Tensor:
-    """`layer(maps)` for an even kernel of stride 2: one convolution that gives the four pixels of each output square.
+    """`layer(maps)`, (N, C, S, S) to (N, C', 2 S + K - 2, ...), for an even kernel K and stride 2, without padding.
 
-    GPUs have no fast transposed convolution to three channels: benchmarks/decoder.py.
+    One convolution gives the four pixels of each output square. GPUs have no fast transposed convolution to three
+    channels: benchmarks/decoder.py.
     """
     kernel = F.pixel_unshuffle(layer.weight, 2)  # (C, 4 C', K / 2, K / 2): each pixel of a square has its own
     reach = kernel.shape[-1] - 1
