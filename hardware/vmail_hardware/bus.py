@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 
@@ -75,8 +76,8 @@ class DynamixelBus:
         self._ids = spec.servo_ids
         self._link = SdkLink(port, spec.servo_baud, reply_timeout_ms)
         self._servos = ServoGroup(spec, self._link)
-        self._zero = spec.direction * spec.zero_rad  # (N,) rad, as a joint's angle
-        self._ticks_per_rad = spec.direction / RAD_PER_TICK  # (N,)
+        self._zeros: list[float] = (spec.direction * spec.zero_rad).tolist()  # rad, as a joint's angle
+        self._ticks_per_rad: list[float] = (spec.direction / RAD_PER_TICK).tolist()
         self._units = self._units_of(self._servos.current_unit_ma)
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
@@ -115,10 +116,10 @@ class DynamixelBus:
             raise
         self._torque_may_be_on = True  # a program that was killed may have left it on
 
-    def _units_of(self, current_unit_ma: np.ndarray) -> np.ndarray:
-        """(3, N) mA, rad/s and rad of a joint per unit of its servo's current, velocity and position."""
+    def _units_of(self, current_unit_ma: np.ndarray) -> list[list[float]]:
+        """mA, rad/s and rad of each joint per unit of its servo's current, velocity and position."""
         units = np.stack([current_unit_ma, *np.full((2, len(self._ids)), [[RAD_S_PER_UNIT], [RAD_PER_TICK]])])
-        return self.spec.direction * units
+        return (self.spec.direction * units).T.tolist()
 
     def _knows_fast_reads(self) -> bool:
         """Whether all servos do: it depends on their models and firmware, so they are asked, twice."""
@@ -217,14 +218,22 @@ class DynamixelBus:
         wide = supply and (self._extra == 0 or len(self._ids) > _FEW)
         answers = self._present(_WIDE if wide else _PRESENT.size + self._extra)
         wide = wide and len(answers[self._ids[0]][1]) == _WIDE
-        raw = np.array([_PRESENT.unpack_from(answers[servo_id][1]) for servo_id in self._ids], np.float64)
-        current_ma, velocity, angle = raw.T * self._units
+        positions, velocities, currents, alerts = [], [], [], []
+        # Joint by joint: for so few, numpy takes longer.
+        for servo_id, zero, (ma, rad_s, rad) in zip(self._ids, self._zeros, self._units, strict=True):
+            error, data = answers[servo_id]
+            current, velocity, position = _PRESENT.unpack_from(data)
+            positions.append(position * rad - zero)
+            velocities.append(velocity * rad_s)
+            currents.append(current * ma)
+            if error & ALERT_BIT:
+                alerts.append(servo_id)
         return JointState(
-            position=angle - self._zero,
-            velocity=velocity,
-            current_ma=current_ma,
+            position=np.array(positions),
+            velocity=np.array(velocities),
+            current_ma=np.array(currents),
             time=asked,
-            alerts=tuple(servo_id for servo_id in self._ids if answers[servo_id][0] & ALERT_BIT),
+            alerts=tuple(alerts),
             **(self._supply(answers) if wide else {}),
         )
 
@@ -278,12 +287,14 @@ class DynamixelBus:
             BusLostError: the port went away.
         """
         goals = np.asarray(goals, np.float64)
-        if goals.shape != (len(self._ids),) or not np.isfinite(goals).all():
+        joints = goals.tolist()
+        if goals.shape != (len(self._ids),) or not all(map(math.isfinite, joints)):
             raise ValueError(f"goals must be {self.spec.action_size} finite angles in rad, got {goals}")
-        ticks = np.rint((self._zero + goals) * self._ticks_per_rad)
-        lowest, highest = self._servos.goal_range
-        within = np.minimum(np.maximum(ticks, lowest), highest)  # np.clip is three times as slow
-        self._servos.write("goal_position", within.astype(int).tolist())
+        ticks = []
+        scales = zip(joints, self._zeros, self._ticks_per_rad, *self._servos.goal_range, strict=True)
+        for goal, zero, per_rad, lowest, highest in scales:
+            ticks.append(min(max(round((zero + goal) * per_rad), lowest), highest))
+        self._servos.write("goal_position", ticks)
 
     def read_health(self) -> ServoHealth:
         """Read one servo's temperature, voltage, errors and torque: the next one at each call.

@@ -7,6 +7,7 @@ import random
 import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 
 from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS
 
@@ -37,6 +38,7 @@ class SdkLink:
         self._reply_timeout_ms = reply_timeout_ms
         self._waiting_longer = False
         self._port: QuickPort | None = None
+        self._transaction = _Transaction(self)
         self._handler = QuickHandler()
         self._random = random.Random(0)
         self._orders: dict[tuple[int, ...], Iterator[list[int]]] = {}
@@ -78,7 +80,7 @@ class SdkLink:
 
     def ping(self, servo_id: int) -> int | None:
         """Model number of a servo, None if it does not answer."""
-        with self._transaction() as port:
+        with self._transaction as port:
             model, result, error = self._handler.ping(port, servo_id)
         return int(model) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
@@ -99,7 +101,7 @@ class SdkLink:
         """
         answers: dict[int, tuple[int, bytes]] = {}
         expected = self._another_order(servo_ids)
-        with self._transaction() as port:
+        with self._transaction as port:
             if after_fast and not self._waiting_longer:
                 port.reply_timeout_ms *= _AFTER_FAST_SHARE
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
@@ -125,7 +127,7 @@ class SdkLink:
         """
         expected = self._another_order(servo_ids)
         block = length + 4  # error, id, data, checksum so far
-        with self._transaction() as port:
+        with self._transaction as port:
             if not self._waiting_longer:
                 port.reply_timeout_ms *= _FAST_SHARE
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), True)
@@ -138,9 +140,14 @@ class SdkLink:
                     continue
                 if packet[5] | packet[6] << 8 != 1 + block * len(expected):
                     continue
-                blocks = [bytes(packet[start : start + block]) for start in range(8, len(packet), block)]
-                if [data[1] for data in blocks] == expected:
-                    return {data[1]: (data[0], data[2 : 2 + length]) for data in blocks}
+                answers, start = {}, 8
+                for servo_id in expected:
+                    if packet[start + 1] != servo_id:
+                        break  # a late answer to an earlier question
+                    answers[servo_id] = (packet[start], packet[start + 2 : start + 2 + length])
+                    start += block
+                else:
+                    return answers
         return {}
 
     def _another_order(self, servo_ids: Sequence[int]) -> list[int]:
@@ -161,14 +168,14 @@ class SdkLink:
             BusWriteError: the packet was not sent.
         """
         length = len(next(iter(data.values())))
-        parameters = [byte for servo_id, chunk in data.items() for byte in (servo_id, *chunk)]
-        with self._transaction() as port:
+        parameters = b"".join([bytes((servo_id,)) + chunk for servo_id, chunk in data.items()])
+        with self._transaction as port:
             result = self._handler.syncWriteTxOnly(port, address, length, parameters, len(parameters))
             self._check_sent(result, list(data))
 
     def read(self, servo_id: int, address: int, length: int) -> bytes | None:
         """Registers of one servo, None if it does not answer."""
-        with self._transaction() as port:
+        with self._transaction as port:
             data, result, error = self._handler.readTxRx(port, servo_id, address, length)
         return bytes(data) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
@@ -178,7 +185,7 @@ class SdkLink:
         Raises:
             BusWriteError: it did not answer, or refused.
         """
-        with self._transaction() as port:
+        with self._transaction as port:
             result, error = self._handler.writeTxRx(port, servo_id, address, len(data), list(data))
         text = self._handler.getTxRxResult(result) if result != COMM_SUCCESS else ""
         if error & ~ALERT_BIT:
@@ -188,7 +195,7 @@ class SdkLink:
 
     def reboot(self, servo_id: int) -> None:
         """Restart a servo. Raises BusWriteError if it does not acknowledge."""
-        with self._transaction() as port:
+        with self._transaction as port:
             result, _ = self._handler.reboot(port, servo_id)
         if result != COMM_SUCCESS:
             text = self._handler.getTxRxResult(result)
@@ -203,22 +210,38 @@ class SdkLink:
         finally:
             self._waiting_longer = before
 
-    @contextmanager
-    def _transaction(self) -> Iterator[QuickPort]:
+    def ready_port(self) -> QuickPort:
+        """The port, ready for a question. Raises BusLostError where none is open."""
         if self._port is None:
             raise BusLostError(f"{self.port_name} is not open; reopen the bus")
         self._port.is_using = False
-        least = _UNHURRIED_TIMEOUT_MS if self._waiting_longer else 0.0
-        self._port.reply_timeout_ms = max(self._reply_timeout_ms, least)
-        try:
-            yield self._port
-        except (OSError, termios.error) as error:
-            self.disconnect()
-            raise BusLostError(
-                f"{self.port_name} went away ({error}); check the USB cable and the adapter, then reopen the bus"
-            ) from error
+        wait_ms = self._reply_timeout_ms
+        self._port.reply_timeout_ms = max(wait_ms, _UNHURRIED_TIMEOUT_MS) if self._waiting_longer else wait_ms
+        return self._port
 
     def _check_sent(self, result: int, servo_ids: Sequence[int]) -> None:
         if result != COMM_SUCCESS:
             text = self._handler.getTxRxResult(result)
             raise BusWriteError(f"{self.port_name}: packet not sent: {text}", servo_ids)
+
+
+class _Transaction:
+    """With a link's open port, until the end of the block: where the port fails inside, it is lost.
+
+    (No generator as a context manager: at every tick, that takes as long as a packet does.)
+    """
+
+    def __init__(self, link: SdkLink) -> None:
+        self._link = link
+
+    def __enter__(self) -> QuickPort:
+        return self._link.ready_port()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, (OSError, termios.error)):  # termios.error is not an OSError
+            self._link.disconnect()
+            raise BusLostError(
+                f"{self._link.port_name} went away ({error}); check the USB cable and the adapter, then reopen the bus"
+            ) from error

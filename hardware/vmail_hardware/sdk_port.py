@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 import termios
 import time
+from collections.abc import Sequence
 
 import serial
 from dynamixel_sdk import (
@@ -35,6 +37,8 @@ _BITS_PER_BYTE = 10  # with start and stop
 _READ_BYTES = 4096  # more than any answer
 _ID_AT, _LENGTH_AT, _ERROR_AT = 4, 5, 8
 _PING, _READ, _ACTION = 0x01, 0x02, 0x05
+_SYNC_READ, _SYNC_WRITE, _FAST_SYNC_READ = 0x82, 0x83, 0x8A
+_SYNC_HEAD = struct.Struct("<BHH")  # instruction number, address, bytes a servo
 _PATIENCE = 16  # packets that are looked at for one answer
 _PING_BYTES = 3  # model number and firmware version
 _CHECKSUM_BYTES = 2
@@ -91,7 +95,7 @@ class QuickPort(PortHandler):
 
     def read_status(self) -> bytes | None:
         """The next status packet, once it is whole; None after a millisecond with nothing new."""
-        packet = take_packet(self._received, STATUS)
+        packet = take_packet(self._received, STATUS) if self._received else None
         if packet is None and self._take_in():
             packet = take_packet(self._received, STATUS)
         return packet
@@ -160,9 +164,40 @@ class QuickHandler(Protocol2PacketHandler):
         if port.is_using:
             return int(COMM_PORT_BUSY)
         port.is_using = True
-        packet = frame(txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
+        self._send(port, txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
+        return int(COMM_SUCCESS)
+
+    def _send(self, port: QuickPort, servo_id: int, body: bytes) -> None:
+        """Send the packet around this instruction number and these parameters: all of it, or it raises."""
+        packet = frame(servo_id, body)
         port.clearPort()
-        port.writePort(packet)  # all of it, or it raises
+        port.writePort(packet)
+
+    def syncReadTx(
+        self,
+        port: QuickPort,
+        start_address: int,
+        data_length: int,
+        param: Sequence[int],
+        param_length: int,
+        fast_option: bool,
+    ) -> int:
+        """Ask servos (their ids are `param`) for the same registers."""
+        if port.is_using:
+            return int(COMM_PORT_BUSY)
+        port.is_using = True
+        code = _FAST_SYNC_READ if fast_option else _SYNC_READ
+        self._send(port, BROADCAST_ID, _SYNC_HEAD.pack(code, start_address, data_length) + bytes(param))
+        port.setPacketTimeout((PREFIX + LEAST_STATUS_LENGTH + data_length) * param_length)
+        return int(COMM_SUCCESS)
+
+    def syncWriteTxOnly(
+        self, port: QuickPort, start_address: int, data_length: int, param: Sequence[int], param_length: int
+    ) -> int:
+        """Write the same registers of servos: `param` has each one's id, and behind it its bytes."""
+        if port.is_using:
+            return int(COMM_PORT_BUSY)
+        self._send(port, BROADCAST_ID, _SYNC_HEAD.pack(_SYNC_WRITE, start_address, data_length) + bytes(param))
         return int(COMM_SUCCESS)
 
     def txRxPacket(self, port: QuickPort, txpacket: list[int]) -> tuple[bytes | list[int] | None, int, int]:

@@ -11,7 +11,7 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware import bus_checks
 from vmail_hardware.bus_checks import ServoSettings
 from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
-from vmail_hardware.control_table import RAD_PER_TICK, ServoModel, servo_model
+from vmail_hardware.control_table import RAD_PER_TICK, TICKS_PER_TURN, ServoModel, servo_model
 from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.sdk_link import SdkLink
 
@@ -25,7 +25,7 @@ class ServoGroup:
         link: the port.
         model: whose control table holds; the models of one family differ in units and factory values only.
         current_unit_ma: (N,) mA per unit of current.
-        goal_range: (N,) lowest and (N,) highest goal in ticks that the servos accept.
+        goal_range: N lowest and N highest goals in ticks that the servos accept.
         pwm_limit: (N,) what Goal PWM is at full force.
         numbers: servo id to model number, once `check` has asked.
     """
@@ -35,7 +35,7 @@ class ServoGroup:
         self.link = link
         self.model: ServoModel = servo_model(spec.servo_models[0])
         self.current_unit_ma = np.full(spec.action_size, self.model.current_unit_ma)
-        self.goal_range = (np.zeros(spec.action_size, int), np.full(spec.action_size, 4095))
+        self.goal_range = ([0] * spec.action_size, [TICKS_PER_TURN - 1] * spec.action_size)
         self.pwm_limit = np.full(spec.action_size, self.model["pwm_limit"].initial)
         self.numbers: dict[int, int] = {}
         self._spec = spec
@@ -172,9 +172,8 @@ class ServoGroup:
         if again:
             settings = [dataclasses.replace(servo, hardware_error_status=0) for servo in settings]
         bus_checks.check_settings(port, self._spec, self.model, settings)
-        lowest = np.array([servo.min_position_limit for servo in settings])
-        highest = np.array([servo.max_position_limit for servo in settings])
-        self.goal_range = (lowest, highest)
+        lowest = [servo.min_position_limit for servo in settings]
+        self.goal_range = (lowest, [servo.max_position_limit for servo in settings])
         self.pwm_limit = np.array([servo.pwm_limit for servo in settings])
 
     def _ping(self, servo_id: int) -> int | None:

@@ -135,7 +135,7 @@ def _refusal(servos: ServoGroup, which: np.ndarray, present: np.ndarray, goals: 
         told = "; ".join(f"{name}, a moment ago at {aims[i]:.2f} rad" for i, name in zip(found, names, strict=True))
         step = "Hold them still, then switch torque on again"
     else:
-        ends = np.sort([servos.angles(end) for end in servos.goal_range], axis=0)
+        ends = np.sort([servos.angles(np.array(end)) for end in servos.goal_range], axis=0)
         spans = [f"its servo goes from {ends[0, i]:.2f} to {ends[1, i]:.2f} rad" for i in found]
         told = "; ".join(f"{name}, {span}" for name, span in zip(names, spans, strict=True))
         step = (

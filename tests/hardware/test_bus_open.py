@@ -16,6 +16,7 @@ from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusOpenError
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
+from vmail_hardware.emulator.plant import Measured
 
 
 def open_bus(path: Path | str, spec: RobotSpec, configure: bool = False) -> DynamixelBus:
@@ -195,11 +196,8 @@ def test_watchdog_beyond_the_register_is_refused(spec: RobotSpec) -> None:
 class MovingPlant(FirstOrderPlant):
     """Shows one speed and one current in every joint."""
 
-    def velocities(self) -> np.ndarray:
-        return np.full(9, 1.5)
-
-    def currents_ma(self) -> np.ndarray:
-        return np.full(9, 269.0)
+    def measured(self) -> Measured:
+        return super().measured()[0], [1.5] * 9, [269.0] * 9
 
 
 def test_mirrored_joints_read_and_write_mirrored(spec: RobotSpec, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from vmail_hardware.bus_errors import BusReadError
 from vmail_hardware.control_table import RAD_S_PER_UNIT
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
 from vmail_hardware.emulator.chain import FAST_SYNC_READ
+from vmail_hardware.emulator.plant import Measured
 
 
 def test_read_gives_joint_angles_in_rad(bus: DynamixelBus, spec: RobotSpec) -> None:
@@ -29,11 +30,8 @@ def test_read_gives_joint_angles_in_rad(bus: DynamixelBus, spec: RobotSpec) -> N
 
 def test_read_gives_velocity_and_current_in_si_units(spec: RobotSpec, tmp_path: Path) -> None:
     class Moving(FirstOrderPlant):
-        def velocities(self) -> np.ndarray:
-            return np.linspace(-2.0, 2.0, 9)
-
-        def currents_ma(self) -> np.ndarray:
-            return np.linspace(-700.0, 700.0, 9)
+        def measured(self) -> Measured:
+            return super().measured()[0], np.linspace(-2.0, 2.0, 9).tolist(), np.linspace(-700.0, 700.0, 9).tolist()
 
     with EmulatedBus(tmp_path / "bus", spec, Moving(spec.rest)) as emulated:
         bus = DynamixelBus(str(emulated.path), spec, reply_timeout_ms=200.0)

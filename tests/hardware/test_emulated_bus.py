@@ -22,6 +22,7 @@ from dynamixel_sdk import (
 from vmail_core.robot import RobotSpec
 from vmail_hardware.control_table import RAD_PER_TICK, RAD_S_PER_UNIT
 from vmail_hardware.emulator import EmulatedBus, Faults, FirstOrderPlant
+from vmail_hardware.emulator.plant import Measured
 
 from .conftest import Sdk
 
@@ -35,14 +36,9 @@ class StillPlant:
         self.values = (position, velocity, current_ma)
         self.goals: np.ndarray | None = None
 
-    def positions(self) -> np.ndarray:
-        return self.values[0]
-
-    def velocities(self) -> np.ndarray:
-        return self.values[1]
-
-    def currents_ma(self) -> np.ndarray:
-        return self.values[2]
+    def measured(self) -> Measured:
+        position, velocity, current_ma = self.values
+        return position.tolist(), velocity.tolist(), current_ma.tolist()
 
     def set_goals(self, goals: np.ndarray, torque_enabled: np.ndarray) -> None:
         self.goals = goals

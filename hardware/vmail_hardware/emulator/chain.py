@@ -138,7 +138,7 @@ class ServoChain:
         if len(instruction.parameters) != 4:
             return self._refuse(instruction, hearing, rules.LENGTH_ERROR)
         address, length = struct.unpack("<HH", instruction.parameters)
-        self._refresh()
+        self._refresh(address, length)
         return b"".join(self._answer_read(s, address, length) for s in _addressed(instruction, hearing))
 
     def _write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
@@ -192,7 +192,7 @@ class ServoChain:
             return []
         address, length = struct.unpack_from("<HH", instruction.parameters)
         by_id = {servo.servo_id: servo for servo in hearing}
-        self._refresh()
+        self._refresh(address, length)
         return [(by_id[i], address, length) for i in instruction.parameters[4:] if i in by_id]
 
     def _sync_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
@@ -268,9 +268,10 @@ class ServoChain:
         self.faults.lose_next -= 1
         return True
 
-    def _refresh(self) -> None:
+    def _refresh(self, address: int = 0, length: int = 0xFFFF) -> None:
+        """Measure what these registers show."""
         now = self._clock()
-        self._link.measure(int(now * 1000.0))
+        self._link.measure(int(now * 1000.0), address, address + length)
         if self._check is not None:
             self._check.saw(now, self.servos)
 

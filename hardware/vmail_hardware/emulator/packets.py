@@ -5,7 +5,7 @@ Source: ROBOTIS e-Manual, "Protocol 2.0". The host's side is the SDK.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 from vmail_hardware.checksum import crc16
 from vmail_hardware.framing import HEADER, PREFIX, STATUS, frame, take_packet, unstuffed
@@ -14,8 +14,7 @@ STATUS_START = HEADER + b"\x00"  # stuffing keeps these bytes out of every packe
 BROADCAST_ID = 0xFE
 
 
-@dataclasses.dataclass(frozen=True)
-class Instruction:
+class Instruction(NamedTuple):
     """An instruction packet as a servo hears it, stuffing removed.
 
     Attributes:

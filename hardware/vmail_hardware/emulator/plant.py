@@ -13,6 +13,11 @@ import numpy as np
 _SHORTEST_STEP_S = 1e-4  # the questions of one sync read share one step
 
 
+# Positions (rad), velocities (rad/s) and currents (mA, signed like the motion) of N joints at one moment. Lists, because
+# a host waits for them: so few numbers are taken faster from those than from arrays.
+Measured = tuple[list[float], list[float], list[float]]
+
+
 class Plant(Protocol):
     """N joints in the order of `RobotSpec.joint_names`, as joint angles (not servo angles).
 
@@ -20,16 +25,8 @@ class Plant(Protocol):
     return at once (a copy of the newest values) and must not wait for a simulation step.
     """
 
-    def positions(self) -> np.ndarray:
-        """(N,) rad now."""
-        ...
-
-    def velocities(self) -> np.ndarray:
-        """(N,) rad/s now."""
-        ...
-
-    def currents_ma(self) -> np.ndarray:
-        """(N,) mA now, signed like the joint's motion."""
+    def measured(self) -> Measured:
+        """Positions, velocities and currents of every joint now."""
         ...
 
     def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
@@ -63,10 +60,10 @@ class FirstOrderPlant:
             stiffness_ma_per_rad: current per rad of distance to the goal.
             clock: monotonic seconds.
         """
-        self._position = np.array(start, np.float64)
-        self._velocity = np.zeros_like(self._position)
-        self._goal = self._position.copy()
-        self._strength = np.zeros(self._position.shape)
+        joints = len(start)
+        self._position: list[float] = np.asarray(start, np.float64).tolist()
+        self._velocity, self._strength = [0.0] * joints, [0.0] * joints
+        self._goal = list(self._position)
         self._time_constant = time_constant_s
         self._max_speed = max_speed
         self._stiffness = stiffness_ma_per_rad
@@ -74,36 +71,30 @@ class FirstOrderPlant:
         self._time = clock()
         self._lock = threading.Lock()
 
+    def measured(self) -> Measured:
+        """Joints now: velocities are means over the time since the last question, currents as far as goals are."""
+        with self._lock:
+            self._advance()
+            joints = zip(self._position, self._goal, self._strength, strict=True)
+            currents = [self._stiffness * strength * (goal - position) for position, goal, strength in joints]
+            return list(self._position), list(self._velocity), currents
+
     def positions(self) -> np.ndarray:
         """(N,) rad now."""
-        with self._lock:
-            self._advance()
-            return self._position.copy()
-
-    def velocities(self) -> np.ndarray:
-        """(N,) rad/s: mean over the time since the last question."""
-        with self._lock:
-            self._advance()
-            return self._velocity.copy()
-
-    def currents_ma(self) -> np.ndarray:
-        """(N,) mA, proportional to the distance that is left."""
-        with self._lock:
-            self._advance()
-            return self._strength * self._stiffness * (self._goal - self._position)
+        return np.array(self.measured()[0])
 
     def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
         """Take over goals (N,) rad and shares of force (N,)."""
         with self._lock:
             self._advance()
-            self._goal = np.array(goals, np.float64)
-            self._strength = np.array(strength, np.float64)
+            self._goal = np.asarray(goals, np.float64).tolist()
+            self._strength = np.asarray(strength, np.float64).tolist()
 
     def push(self, positions: np.ndarray) -> None:
         """Put the joints at (N,) rad by hand, however strong they are."""
         with self._lock:
             self._advance()
-            self._position = np.array(positions, np.float64)
+            self._position = np.asarray(positions, np.float64).tolist()
 
     def _advance(self) -> None:
         now = self._clock()
@@ -112,7 +103,11 @@ class FirstOrderPlant:
             return
         self._time = now
         farthest = self._max_speed * elapsed
-        step = (self._goal - self._position) * (1.0 - math.exp(-elapsed / self._time_constant))
-        step = self._strength * np.minimum(np.maximum(step, -farthest), farthest)  # np.clip is three times as slow
-        self._position = self._position + step
-        self._velocity = step / elapsed
+        share = 1.0 - math.exp(-elapsed / self._time_constant)
+        # Joint by joint: for so few, numpy takes longer.
+        for joint, (position, goal, strength) in enumerate(
+            zip(self._position, self._goal, self._strength, strict=True)
+        ):
+            step = strength * min(max((goal - position) * share, -farthest), farthest)
+            self._position[joint] = position + step
+            self._velocity[joint] = step / elapsed

@@ -96,20 +96,18 @@ class ClawPlant:
             self._thread.join()
             self._thread = None
 
+    def measured(self) -> tuple[list[float], list[float], list[float]]:
+        """Angles (rad), speeds (rad/s) and motor currents (mA: actuator torque over TORQUE_PER_MA) of N joints."""
+        with self._lock:
+            physics = self._physics
+            angles, speeds = physics.joint_positions(), physics.joint_velocities()
+            currents = physics.data.actuator_force / TORQUE_PER_MA
+        return angles.tolist(), speeds.tolist(), currents.tolist()
+
     def positions(self) -> np.ndarray:
         """(N,) joint angles, rad."""
         with self._lock:
             return self._physics.joint_positions()
-
-    def velocities(self) -> np.ndarray:
-        """(N,) joint speeds, rad/s."""
-        with self._lock:
-            return self._physics.joint_velocities()
-
-    def currents_ma(self) -> np.ndarray:
-        """(N,) motor currents in mA: actuator torque over TORQUE_PER_MA."""
-        with self._lock:
-            return self._physics.data.actuator_force / TORQUE_PER_MA
 
     def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:
         """Servo goals (N,) rad and the share of its force that each servo has (N,), 0 for none."""
