@@ -22,6 +22,9 @@ NOTES_TYPE = "std_msgs/msg/String"
 DISCARDED, UNTRIMMED = ".discarded", ".untrimmed"
 """Folders beside takes, of those that the operator did not want, and as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
+# Of Zstandard, whose own default is 3: that searches a camera's noise for repetitions, in seven times the time, and makes
+# it 4 % smaller (a rendered picture, without noise: 15 %).
+_COMPRESSION_LEVEL = 1
 
 
 class TakeError(OSError):
@@ -143,7 +146,8 @@ def _open(path: Path, notes: dict[str, str]) -> Writer:
     writer.open()
     if isinstance(writer.storage, McapWriter):
         # With a checksum in each chunk an import notices a damaged bag: rosbags itself writes none.
-        writer.storage.compressor = zstandard.ZstdCompressor(write_checksum=True).compress
+        compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
+        writer.storage.compressor = compressor.compress
     return writer
 
 
