@@ -1,12 +1,15 @@
 """Updates a second of the learner, beside a straightforward eager implementation and the floor of its arithmetic.
 
-    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 2] [--device cpu] [--precision float32]
+    python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 1] [--device cpu] [--precision float32]
                                  [--compile] [--growth]
 
 All are timed in turns in one process, so that the ratios hold while the machine's speed drifts. The floor is the time
-that the update's own convolutions and matrix products take alone. The eager one decodes every picture of a batch; where
-the preset decodes fewer, the learner is timed with all of them, too: that much of the ratio is code. With --compile
-there is one more, the learner with an encoder and a decoder that torch.compile made. Below that: where the time goes,
+that the update's own convolutions and matrix products take alone, with as many of torch's threads (--threads) as the
+learner's have. Where policy and D learn beside the model (train.overlap), a turn is as many updates as a run makes
+between two waits for both; the learner is timed with one after the other, too, and the floor in two threads at once,
+which is the best that two cores could do. The eager one decodes every picture of a batch; where the preset decodes
+fewer, the learner is timed with all of them, too: that much of the ratio is code. With --compile there is one more, the
+learner with an encoder and a decoder that torch.compile made. Below that: where the time goes with one after the other,
 peak memory, and with --growth how both grow with batch, length, picture and model size (each in its own process).
 """
 
@@ -19,6 +22,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ import torch
 from eager_learner import EagerVMAIL
 from floor import (
     PEAKS,
+    Operation,
     bytes_moved,
     floating_point_operations,
     heavy_operations,
@@ -44,6 +49,7 @@ from vmail_core.learners.vmail import VMAIL
 
 ACTION_SIZE = JOINTS = 9
 EPISODES = 4  # of noise in replay
+MOST_IN_A_TURN = 10  # updates
 TARGET_SPEEDUP, TARGET_OVER_FLOOR = 2.0, 1.5
 GROWTH: dict[str, tuple[Any, ...]] = {
     "train.batch": (8, 16, 32, 64),
@@ -79,16 +85,21 @@ class Learning:
 
     Attributes:
         draw: gives the next batch.
+        updates: that a call makes, until it waits for all of them.
     """
 
     def __init__(self, learner: VMAIL, draw: Callable[[], dict[str, Any]]) -> None:
         """`learner` learns from what `draw` gives, arguments of its `update`."""
+        train = learner.config.train
         self._learner, self.draw, self._batch = learner, draw, draw()
+        self.updates = min(MOST_IN_A_TURN, train.updates_per_episode) if train.overlap else 1
 
     def __call__(self) -> None:
-        report = self._learner.begin_update(**self._batch)
-        self._batch = self.draw()
-        self._learner.check_gradients(report)
+        for _ in range(self.updates):
+            report = self._learner.begin_update(**self._batch)
+            self._batch = self.draw()
+            self._learner.check_gradients(report)
+        self._learner.check_gradients(self._learner.finish_update())
 
 
 def median_ms(times: list[float]) -> float:
@@ -97,13 +108,14 @@ def median_ms(times: list[float]) -> float:
 
 
 def in_turns(calls: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median ms of each call, taken in turns."""
+    """Median ms of an update of each call, taken in turns."""
     for call in calls.values():
         seconds(call, 2, device)
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            times[name] += seconds(call, 1, device)
+            updates = call.updates if isinstance(call, Learning) else 1
+            times[name] += [took / updates for took in seconds(call, 1, device)]
     return {name: median_ms(found) for name, found in times.items()}
 
 
@@ -192,6 +204,18 @@ def print_growth(arguments: argparse.Namespace) -> None:
             print(f"{name:<18} {value:>6} {found['ms']:>10.1f} {found['mib']:>9.0f}", flush=True)
 
 
+def in_two_threads(operations: list[Operation]) -> Callable[[], object]:
+    """A call that repeats half of them in another thread."""
+    other = ThreadPoolExecutor(1)
+
+    def call() -> None:
+        half = other.submit(repeat, operations[1::2])
+        repeat(operations[::2])
+        half.result()
+
+    return call
+
+
 def compiled_learner(config: Config, device: torch.device) -> VMAIL:
     """The learner with the parts compiled that are free of loops and of second derivatives, and large."""
     learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
@@ -202,7 +226,8 @@ def compiled_learner(config: Config, device: torch.device) -> VMAIL:
 
 def compare(arguments: argparse.Namespace, config: Config, device: torch.device) -> int:
     """Print the comparison; 1 when a target is missed."""
-    learner = VMAIL(config, ACTION_SIZE, JOINTS, str(device))
+    in_order = dataclasses.replace(config, train=dataclasses.replace(config.train, overlap=False))
+    learner = VMAIL(in_order, ACTION_SIZE, JOINTS, str(device))
     eager = EagerVMAIL(config, ACTION_SIZE, str(device))
     noise = Noise(config, device)
     update = Learning(learner, noise.draw)
@@ -212,6 +237,9 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
         "eager": lambda: eager.update(**noise.draw()),
         "floor": launched_as_one(lambda: repeat(operations), device),
     }
+    if config.train.overlap and device.type == "cpu":
+        calls |= {"in order": update, "learner": Learning(VMAIL(config, ACTION_SIZE, JOINTS, str(device)), noise.draw)}
+        calls["floor of two"] = in_two_threads(operations)
     if config.model.decode_fraction < 1.0:
         every = dataclasses.replace(config, model=dataclasses.replace(config.model, decode_fraction=1.0))
         calls["decoding"] = Learning(VMAIL(every, ACTION_SIZE, JOINTS, str(device)), noise.draw)
@@ -229,10 +257,12 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     print(f"{'':<44} {'ms/update':>10} {'updates/s':>10} {'ratio':>7}")
     for name, label in (
         ("learner", "learner"),
+        ("in order", "learner, one part after the other"),
         ("eager", "straightforward eager implementation"),
         ("decoding", "learner that decodes every picture, too"),
         ("compiled", "learner with compiled encoder and decoder"),
         ("floor", "convolutions and matrix products alone"),
+        ("floor of two", "the same, every other one in a second thread"),
     ):
         if name not in times:
             continue
@@ -245,6 +275,8 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     for label, value in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"  {label:<30} {value / total:>5.0%} {1e3 * value / arguments.updates:>8.1f} ms")
     print(f"peak memory with all of these: {peak_mib(device):.0f} MiB")
+    if "floor of two" in times:
+        print(f"over the floor of two threads: {times['learner'] / times['floor of two']:.2f}x")
     speedup, over = times["eager"] / times["learner"], times["learner"] / times["floor"]
     if "decoding" in times:
         print(f"with every picture decoded on both sides: {times['eager'] / times['decoding']:.2f}x the eager one")
@@ -258,7 +290,7 @@ def main() -> int:
     """Compare, or measure one setting for the growth table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="fast/dclaw_cpu")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="of torch [the preset's train.threads, or 2]")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--precision", default="float32", help="train.precision: float32 (TF32 on a GPU) or bfloat16")
     parser.add_argument("--updates", type=int, default=20, help="rounds of each measurement [20]")
@@ -267,6 +299,7 @@ def main() -> int:
     parser.add_argument("--one", metavar="NAME=VALUE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     keep_freed_memory()  # as `vmail train` does
+    arguments.threads = arguments.threads or load_config(arguments.preset).train.threads or 2
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
     if arguments.one:

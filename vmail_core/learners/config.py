@@ -162,6 +162,7 @@ class Train(Section):
     seed: int = within(0)
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     threads: int | None = within(None, 1)  # of the processor; None: torch's own choice
+    overlap: bool = False  # on a processor: policy and D learn in a thread beside the model, which is an update ahead
 
 
 @dataclasses.dataclass(frozen=True)

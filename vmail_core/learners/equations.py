@@ -18,7 +18,12 @@ from vmail_core.models.precision import widen
 
 
 def eq7_model_loss(
-    model: WorldModel, pixels: Tensor, action: Tensor, config: Model, joints: Tensor | None = None
+    model: WorldModel,
+    pixels: Tensor,
+    action: Tensor,
+    config: Model,
+    joints: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Latent, dict[str, Tensor]]:
     """Eq. 7, negated: reconstruction error plus KL from belief to forward model.
 
@@ -29,15 +34,17 @@ def eq7_model_loss(
         config: weights of the terms.
         joints: (L, B, J) rad, reconstructed as well with `joint_scale`: part of what was observed, though not of what
             the belief is drawn from, unless `proprioception` says so.
+        generator: of the noise; None for torch's own.
 
     Returns:
         The loss (a scalar: mean over steps and batch), the beliefs (L, B, ...) and named parts of the loss.
     """
     embed = model.embed(pixels, joints)
-    beliefs, prior = model.rssm.observe(embed, action)
+    beliefs, prior = model.rssm.observe(embed, action, generator)
     shown, features = pixels.flatten(0, 1), beliefs.feature.flatten(0, 1)
     if config.decode_fraction < 1.0:
-        chosen = torch.randperm(len(shown), device=shown.device)[: max(1, round(config.decode_fraction * len(shown)))]
+        count = max(1, round(config.decode_fraction * len(shown)))
+        chosen = torch.randperm(len(shown), device=shown.device, generator=generator)[:count]
         shown, features = shown[chosen], features[chosen]
     # Unit-variance Gaussian likelihood summed over pixels, without its constant.
     pixel_loss = 0.5 * (widen(model.decoder(features)) - shown).square().sum((-1, -2, -3)).mean()

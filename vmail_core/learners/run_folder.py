@@ -172,7 +172,7 @@ class RunFolder:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             save_file(networks, new / "networks.safetensors")
-            save_file({**optimiser_tensors(learner), **random_states(learner.device)}, new / "optimisers.safetensors")
+            save_file({**optimiser_tensors(learner), **random_states(learner)}, new / "optimisers.safetensors")
             for index, weights in (begun or {}).items():
                 (new / f"{ACTING}{index:06d}.safetensors").write_bytes(weights)
             (new / "state.json").write_text(json.dumps({**state, "numpy_rng": rng.bit_generator.state}))
@@ -262,7 +262,7 @@ class RunFolder:
         self.load_networks(learner)
         with reading(self._whole_checkpoint()):
             tensors = load_file(self._whole_checkpoint() / "optimisers.safetensors")
-        restore_random_states(learner.device, tensors)
+        restore_random_states(learner, tensors)
         restore_optimisers(learner, tensors)
         state = self.state()
         rng.bit_generator.state = state.pop("numpy_rng")
@@ -299,18 +299,23 @@ def reading(checkpoint: Path) -> Iterator[None]:
         ) from error
 
 
-def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Torch's generators that learning on `device` draws from."""
+def random_states(learner: VMAIL) -> dict[str, torch.Tensor]:
+    """Of the generators that it draws from."""
     states = {"rng": torch.get_rng_state()}
-    return states | ({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+    if learner.generator is not None:
+        states["model_rng"] = learner.generator.get_state()
+    on_gpu = learner.device.type == "cuda"
+    return states | ({"cuda_rng": torch.cuda.get_rng_state(learner.device)} if on_gpu else {})
 
 
-def restore_random_states(device: torch.device, tensors: dict[str, torch.Tensor]) -> None:
+def restore_random_states(learner: VMAIL, tensors: dict[str, torch.Tensor]) -> None:
     """Take the generators' states out of `tensors`. A run that goes on on another device draws anew there."""
     torch.set_rng_state(tensors.pop("rng"))
-    on_gpu = tensors.pop("cuda_rng", None)
-    if on_gpu is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(on_gpu, device)
+    of_model, on_gpu = tensors.pop("model_rng", None), tensors.pop("cuda_rng", None)
+    if of_model is not None and learner.generator is not None:
+        learner.generator.set_state(of_model)
+    if on_gpu is not None and learner.device.type == "cuda":
+        torch.cuda.set_rng_state(on_gpu, learner.device)
 
 
 def optimiser_tensors(learner: VMAIL) -> dict[str, torch.Tensor]:

@@ -31,7 +31,7 @@ from vmail_core.learners.practice import Collector, Inline
 from vmail_core.learners.prediction_pictures import prediction_video
 from vmail_core.learners.run_folder import RunFolder, writing
 from vmail_core.learners.scores import expert_score
-from vmail_core.learners.vmail import VMAIL
+from vmail_core.learners.vmail import VMAIL, SpoiltGradientError
 from vmail_core.learners.workers import MakeEnv, Workers
 
 VIDEO_PIXELS = 240
@@ -227,8 +227,19 @@ class Trainer:
         self.stage = "learning"
         totals: dict[str, torch.Tensor] = {}
         counts: collections.Counter[str] = collections.Counter()
+
+        def add(metrics: dict[str, torch.Tensor], batch: _Batch, before: _Batch | None) -> None:
+            try:
+                self.learner.check_gradients(metrics)
+            except SpoiltGradientError as error:
+                spoilt = before if error.behind and before is not None else batch
+                raise self._failed(spoilt, self.progress.update + 1 - error.behind, error) from error
+            for name, value in metrics.items():
+                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value
+                counts[name] += 1
+
         batches = (self._draw() for _ in range(updates))
-        batch = next(batches, None)
+        batch, before = next(batches, None), None
         while batch is not None:
             self.learner.scale_learning_rates(self._cooling)
             metrics = self.learner.begin_update(
@@ -240,15 +251,11 @@ class Trainer:
                 batch.expert,
             )
             following = next(batches, None)  # a GPU learns in the meantime
-            try:
-                self.learner.check_gradients(metrics)
-            except FloatingPointError as error:
-                raise self._failed(batch, error) from error
-            for name, value in metrics.items():
-                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value
-                counts[name] += 1
+            add(metrics, batch, before)
             self.progress.update += 1
-            batch = following
+            batch, before = following, batch
+        if before is not None:
+            add(self.learner.finish_update(), before, before)
         return {name: float(total) / counts[name] for name, total in totals.items()}
 
     def _draw(self) -> _Batch:
@@ -258,9 +265,9 @@ class Trainer:
         expert = self.demos.sample(train.expert_batch, self.rng) if train.expert_batch else None
         return _Batch(chunks, demo_count, expert)
 
-    def _failed(self, batch: _Batch, error: FloatingPointError) -> FloatingPointError:
+    def _failed(self, batch: _Batch, update: int, error: FloatingPointError) -> FloatingPointError:
         """Keep the batch that broke learning; returns the error that says where it is."""
-        where = f"{self.folder.path}, update {self.progress.update + 1}"
+        where = f"{self.folder.path}, update {update}"
         arrays = on_host(batch.chunks)._asdict()
         if batch.expert is not None:
             arrays |= {f"expert_{name}": array for name, array in on_host(batch.expert)._asdict().items()}

@@ -19,9 +19,23 @@ from vmail_core.learners import equations as eq
 from vmail_core.learners.acting import new_actor, new_discriminator, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.cuda_graph import Graphs
+from vmail_core.learners.overlap import Overlap
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.learners.running_mean import RunningMean
-from vmail_core.models import Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+from vmail_core.models import RSSM, Actor, Critic, Discriminator, Latent, WorldModel, preprocess
+
+
+class SpoiltGradientError(FloatingPointError):
+    """A gradient that is NaN or infinite.
+
+    Attributes:
+        behind: it is of the update before the one that was just begun.
+    """
+
+    def __init__(self, name: str, behind: bool) -> None:
+        """Of the part `name`."""
+        super().__init__(f"the gradient of the {name} became NaN or infinite")
+        self.behind = behind
 
 
 class VMAIL(nn.Module):
@@ -53,6 +67,8 @@ class VMAIL(nn.Module):
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
         self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
+        self._overlap = Overlap(self.model.rssm) if config.train.overlap and self.device.type == "cpu" else None
+        self._rate_factor = 1.0
         self._averaged = nn.ModuleList(
             RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
         )
@@ -76,11 +92,19 @@ class VMAIL(nn.Module):
         model, actor = (average.module for average in self._averaged)
         return cast(WorldModel, model), cast(Actor, actor)
 
+    @property
+    def generator(self) -> torch.Generator | None:
+        """Where the model's noise comes from; None for torch's own generator."""
+        return self._overlap.generator if self._overlap else None
+
     def scale_learning_rates(self, factor: float) -> None:
-        """Learn with `factor` times the config's learning rates from here on."""
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                rate = factor * group["initial_lr"]
+        """Learn with `factor` times the config's learning rates from the next `begin_update` on."""
+        self._rate_factor = factor
+
+    def _scale(self, *names: str) -> None:
+        for name in names:
+            for group in self.optimisers[name].param_groups:
+                rate = self._rate_factor * group["initial_lr"]
                 group["lr"] = group["lr"].fill_(rate) if isinstance(group["lr"], Tensor) else rate
 
     def _autocast(self) -> torch.autocast:
@@ -95,8 +119,8 @@ class VMAIL(nn.Module):
         return torch.optim.Adam([group], rate, eps=1e-7, fused=True, capturable=on_gpu)
 
     def update(self, *batch: Any, **options: Any) -> dict[str, Tensor]:
-        """`begin_update`, then `check_gradients`, which waits for it: arguments, result and errors are theirs."""
-        report = self.begin_update(*batch, **options)
+        """`begin_update`, `finish_update` and `check_gradients`: arguments, result and errors are theirs."""
+        report = self.begin_update(*batch, **options) | self.finish_update()
         self.check_gradients(report)
         return report
 
@@ -109,7 +133,9 @@ class VMAIL(nn.Module):
         joint_positions: np.ndarray | Tensor | None = None,
         expert: Chunks | None = None,
     ) -> dict[str, Tensor]:
-        """An update from chunks whose first `demo_count` are demonstrations. On a GPU it goes on after the return.
+        """An update from chunks whose first `demo_count` are demonstrations.
+
+        On a GPU it goes on after the return, and with `train.overlap` its lines 15 to 19 do, until the next one's.
 
         Args:
             image: (L, B, S, S, 3) uint8; like the others an array, or a tensor on the learner's device.
@@ -121,8 +147,10 @@ class VMAIL(nn.Module):
                 15) and what is cloned; without them the batch's own demonstrations are.
 
         Returns:
-            Named scalars for `check_gradients`; on a GPU the next update overwrites them.
+            Named scalars for `check_gradients`; on a GPU the next update overwrites them. With `train.overlap` those of
+            lines 15 to 19 are the update's before, if it was not finished.
         """
+        self._scale(*(self.optimisers if self._overlap is None else ["model"]))
         wants_joints = bool(self.config.model.joint_scale)
         batch = Chunks(image, action, joint_positions if wants_joints else None)
         extra = (
@@ -150,14 +178,34 @@ class VMAIL(nn.Module):
             expert = expert_pairs(beliefs.feature[:, :demo_count], action[:, :demo_count])
         else:
             expert = expert_pairs(self.infer(extra).feature, extra.action)
-        if not behave:
-            report |= self._clone(expert)
-        else:
-            practice = (beliefs.feature[:, demo_count:], action[1:, demo_count:])
-            report |= self.learn_behaviour(self._starts(beliefs), expert, practice, share)
-        for average, module in zip(self._averaged, (self.model, self.actor), strict=False):
-            cast(RunningMean, average).update(module)
+        practice = (beliefs.feature[:, demo_count:], action[1:, demo_count:])
+        self._average(0, self.model)
+
+        def lines_15_to_19() -> dict[str, Tensor]:
+            if behave:
+                learned = self.learn_behaviour(self._starts(beliefs), expert, practice, share)
+            else:
+                learned = self._clone(expert)
+            self._average(1, self.actor)
+            return learned
+
+        if self._overlap is None:
+            return report | lines_15_to_19()
+        report |= self._overlap.finish()
+        self._scale("discriminator", "actor", "critic")
+        self._overlap.begin(lines_15_to_19)
         return report
+
+    def _average(self, which: int, module: nn.Module) -> None:
+        if self._averaged:
+            cast(RunningMean, self._averaged[which]).update(module)
+
+    def finish_update(self) -> dict[str, Tensor]:
+        """Wait for lines 15 to 19 of the last update, with `train.overlap`; their report for `check_gradients`, or {}.
+
+        Before that, nobody else may use the policy, critic or discriminator, or draw from torch's own generator.
+        """
+        return self._overlap.finish() if self._overlap else {}
 
     def _on_device(self, array: np.ndarray | Tensor) -> Tensor:
         return torch.as_tensor(array, device=self.device)
@@ -166,14 +214,16 @@ class VMAIL(nn.Module):
         """Wait for the update that gave `report`.
 
         Raises:
-            FloatingPointError: a gradient is not finite, of the first part, in the order of learning, that is named.
+            SpoiltGradientError: a gradient is not finite, of the first part, in the order of learning, that is named.
                 The networks are spoilt then.
         """
+        if not report:
+            return
         norms = {name: report[f"{name}_gradient"] for name in self.optimisers if f"{name}_gradient" in report}
         finite = torch.stack(list(norms.values())).isfinite().tolist()  # a GPU is waited for once
         if not all(finite):
             name = list(norms)[finite.index(False)]
-            raise FloatingPointError(f"the gradient of the {name} became NaN or infinite")
+            raise SpoiltGradientError(name, behind=self._overlap is not None and name != "model")
 
     def learn_model(
         self, pixels: Tensor, action: Tensor, joints: Tensor | None = None
@@ -181,7 +231,7 @@ class VMAIL(nn.Module):
         """Line 13: one step on Eq. 7. Returns the beliefs without history: D and policy never shape the encoder."""
         config = self.config.model
         with self._autocast():
-            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config, joints)
+            loss, beliefs, report = eq.eq7_model_loss(self.model, pixels, action, config, joints, self.generator)
         report["model_gradient"] = self._step("model", loss, self.model)
         return beliefs.detach(), {name: value.detach() for name, value in report.items()}
 
@@ -193,7 +243,7 @@ class VMAIL(nn.Module):
         share: Tensor | float = 1.0,
     ) -> dict[str, Tensor]:
         """Lines 15 to 19: imagine with the policy, then one step on Eq. 6 and one on Eq. 8."""
-        with frozen(self.model, self.discriminator, self.critic), self._autocast():
+        with frozen(self._forward_model, self.discriminator, self.critic), self._autocast():
             features, actions, surprisal = self.imagine(starts)
         agent = (features[:-1].detach().flatten(0, 1), actions.detach().flatten(0, 1))
         report = self._learn_discriminator(expert, agent)
@@ -205,7 +255,12 @@ class VMAIL(nn.Module):
         """Line 16: beliefs (L, B, ...) of chunks on the device that the model does not learn from."""
         with self._autocast():
             embed = self.model.embed(preprocess(chunks.image), chunks.joint_positions)
-            return self.model.rssm.observe(embed, chunks.action)[0]
+            return self.model.rssm.observe(embed, chunks.action, self.generator)[0]
+
+    @property
+    def _forward_model(self) -> RSSM:
+        """T, as it is after this update's line 13."""
+        return self._overlap.rssm if self._overlap else self.model.rssm
 
     def _starts(self, beliefs: Latent) -> Latent:
         """Every belief but the last of each chunk, or a random `imagine_from` of them."""
@@ -230,7 +285,7 @@ class VMAIL(nn.Module):
                 surprisals.append(surprisal)
             else:
                 action = self.actor(seen)
-            state = self.model.rssm.imagine_step(state, action)
+            state = self._forward_model.imagine_step(state, action)
             features.append(state.feature)
             actions.append(action)
         return torch.stack(features), torch.stack(actions), torch.stack(surprisals) if surprisals else None

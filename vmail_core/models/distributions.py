@@ -28,8 +28,8 @@ class Distribution(Protocol):
         """The two tensors (..., Z) that tell it, from a network's output (..., raw_size)."""
         ...
 
-    def noise(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """What `draw` needs, (*shape, Z), of the device and dtype of `like`."""
+    def noise(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What `draw` needs, (*shape, Z), of the device and dtype of `like`; from torch's own generator if not given."""
         ...
 
     def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ class Gaussian:
         mean, raw_std = widen(raw).chunk(2, -1)
         return mean, F.softplus(raw_std) + self.min_std
 
-    def noise(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def noise(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Standard normal."""
-        return torch.randn(*shape, self.size, device=like.device, dtype=like.dtype)
+        return torch.randn(*shape, self.size, device=like.device, dtype=like.dtype, generator=generator)
 
     def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """Reparametrised."""
@@ -90,9 +90,9 @@ class Categorical:
         probabilities = (1.0 - UNIMIX) * logits.softmax(-1) + UNIMIX / self._shape[1]
         return probabilities.flatten(-2), probabilities.log().flatten(-2)
 
-    def noise(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    def noise(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Gumbel noise: added to logarithms, it makes the largest of them a sample."""
-        uniform = torch.rand(*shape, self.size, device=like.device, dtype=like.dtype)
+        uniform = torch.rand(*shape, self.size, device=like.device, dtype=like.dtype, generator=generator)
         tiny = torch.finfo(like.dtype).tiny
         return -(-uniform.clamp(min=tiny).log()).clamp(min=tiny).log()
 

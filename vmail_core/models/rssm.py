@@ -123,9 +123,14 @@ class RSSM(nn.Module):
         deter = self.remember(previous, action)
         return self._state(deter, *self.posterior(deter, self.posterior_embed(embed)), sample)
 
-    def observe(self, embed: Tensor, action: Tensor) -> tuple[Latent, tuple[Tensor, Tensor]]:
-        """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and what tells the prior."""
-        noise = self.distribution.noise(action.shape[:2], action)
+    def observe(
+        self, embed: Tensor, action: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Latent, tuple[Tensor, Tensor]]:
+        """Filter a batch of chunks: (L, B, E), (L, B, A) to beliefs (L, B, ...) and what tells the prior.
+
+        Noise comes from `generator`, or torch's own.
+        """
+        noise = self.distribution.noise(action.shape[:2], action, generator)
         shift = self.posterior_embed(embed)
         beliefs = (
             self._filter_written_out(shift, action, noise) if self._written_out else self._filter(shift, action, noise)
