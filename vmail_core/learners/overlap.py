@@ -1,6 +1,6 @@
 """Policy, critic and discriminator learn in a thread of their own, while the model learns from the next batch.
 
-The model never waits for what they learn: of Algorithm 1, line 13 of an update needs nothing of lines 15 to 19 of the one
+The model waits for nothing that they learn: of Algorithm 1, line 13 of an update needs none of lines 15 to 19 of the one
 before. So a processor's second core can work on those, with the same result to the last digit: they imagine with a copy
 of the weights that the model had after their own update, and the model draws its noise from a generator of its own.
 """

@@ -29,7 +29,7 @@ class Distribution(Protocol):
         ...
 
     def noise(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """What `draw` needs, (*shape, Z), of the device and dtype of `like`; from torch's own generator if not given."""
+        """What `draw` needs, (*shape, Z), of the device and dtype of `like`; by default from torch's own generator."""
         ...
 
     def draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import numpy as np
 _SHORTEST_STEP_S = 1e-4  # the questions of one sync read share one step
 
 
-# Positions (rad), velocities (rad/s) and currents (mA, signed like the motion) of N joints at one moment. Lists, because
-# a host waits for them: so few numbers are taken faster from those than from arrays.
+# Positions (rad), velocities (rad/s) and currents (mA, signed like the motion) of N joints at one moment. Lists: a host
+# waits for them, and so few numbers are taken faster from those than from arrays.
 Measured = tuple[list[float], list[float], list[float]]
 
 

@@ -22,8 +22,8 @@ NOTES_TYPE = "std_msgs/msg/String"
 DISCARDED, UNTRIMMED = ".discarded", ".untrimmed"
 """Folders beside takes, of those that the operator did not want, and as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
-# Of Zstandard, whose own default is 3: that searches a camera's noise for repetitions, in seven times the time, and makes
-# it 4 % smaller (a rendered picture, without noise: 15 %).
+# Of Zstandard, whose own default is 3: that searches a camera's noise for repetitions, in seven times the time, and
+# makes it 4 % smaller (a rendered picture, without noise: 15 %).
 _COMPRESSION_LEVEL = 1
 
 
