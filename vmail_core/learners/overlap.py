@@ -1,8 +1,8 @@
 """Policy, critic and discriminator learn in a thread of their own, while the model learns from the next batch.
 
-The model waits for nothing that they learn: of Algorithm 1, line 13 of an update needs none of lines 15 to 19 of the one
-before. So a processor's second core can work on those, with the same result to the last digit: they imagine with a copy
-of the weights that the model had after their own update, and the model draws its noise from a generator of its own.
+The model waits for nothing that they learn: of Algorithm 1, line 13 of an update needs none of lines 15 to 19 of the
+one before. So a processor's second core can work on those, with the same result to the last digit: they imagine with a
+copy of the weights that the model had after their own update, and the model's noise has a generator of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Overlap:
         """`rssm` is the model's own."""
         self.rssm = copy.deepcopy(rssm).requires_grad_(False)
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self._weights, self._copies = list(rssm.parameters()), list(self.rssm.parameters())
+        self._weights: list[Tensor] = list(rssm.parameters())
+        self._copies: list[Tensor] = list(self.rssm.parameters())
         self._thread = ThreadPoolExecutor(1, "behaviour")
         self._in_flight: Future[Report] | None = None
 
