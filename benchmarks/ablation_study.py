@@ -126,9 +126,9 @@ def config_of(task: Task, variant: str, seed: int, threads: int) -> Config:
         section, field = name.split(".")
         present = getattr(getattr(preset, section), field)
         changed[name] = type(present)(changed[name] * present)
-    return load_config(
-        task.preset, {"train.seed": seed, "train.updates": task.updates, "train.threads": threads} | changed
-    )
+    # Parts of the study run side by side: no training takes more cores than it was given.
+    run = {"train.seed": seed, "train.updates": task.updates, "train.threads": threads, "train.overlap": False}
+    return load_config(task.preset, run | changed)
 
 
 def train_variant(task: Task, config: Config, folder: Path) -> dict[str, Any] | None:

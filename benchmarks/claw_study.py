@@ -70,7 +70,7 @@ def train_latent(method: str, demos: list[Episode], seed: int, arguments: argpar
         "train.minutes": arguments.minutes,
     }
     if arguments.threads:
-        overrides["train.threads"] = arguments.threads
+        overrides |= {"train.threads": arguments.threads, "train.overlap": False}
     if method == "latent_cloning":
         overrides["policy.imitation"] = 0.0
     config = load_config(arguments.preset, overrides)
@@ -193,7 +193,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=8000, help="of each training [8000]")
     parser.add_argument("--minutes", type=float, help="of each training, instead of --updates")
-    parser.add_argument("--threads", type=int, help="of controls and trainings [all cores, the preset's]")
+    parser.add_argument("--threads", type=int, help="of controls, and all that trainings take [all, the preset's]")
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 3, 1], help="demonstrations [10 3 1]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the learners [0 1 2]")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from vmail.tables import Column, FittingTable
 from vmail_core.learners.run_folder import RunFolder
 
-NEUTRAL = ("train.seed", "train.eval_every", "train.checkpoint_minutes", "train.threads", "train.device")
+NEUTRAL = tuple(f"train.{name}" for name in "seed eval_every checkpoint_minutes threads overlap device".split())
 """Settings that make two runs no different in kind."""
 AXES = {"update": "updates", "env_steps": "steps of practice", "minutes": "minutes of learning"}
 

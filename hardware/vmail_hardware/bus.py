@@ -293,7 +293,7 @@ class DynamixelBus:
         ticks = []
         scales = zip(joints, self._zeros, self._ticks_per_rad, *self._servos.goal_range, strict=True)
         for goal, zero, per_rad, lowest, highest in scales:
-            ticks.append(min(max(round((zero + goal) * per_rad), lowest), highest))
+            ticks.append(round(min(max((zero + goal) * per_rad, lowest), highest)))
         self._servos.write("goal_position", ticks)
 
     def read_health(self) -> ServoHealth:

@@ -38,7 +38,6 @@ class SdkLink:
         self._reply_timeout_ms = reply_timeout_ms
         self._waiting_longer = False
         self._port: QuickPort | None = None
-        self._transaction = _Transaction(self)
         self._handler = QuickHandler()
         self._random = random.Random(0)
         self._orders: dict[tuple[int, ...], Iterator[list[int]]] = {}
@@ -80,7 +79,7 @@ class SdkLink:
 
     def ping(self, servo_id: int) -> int | None:
         """Model number of a servo, None if it does not answer."""
-        with self._transaction as port:
+        with self._transaction() as port:
             model, result, error = self._handler.ping(port, servo_id)
         return int(model) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
@@ -101,7 +100,7 @@ class SdkLink:
         """
         answers: dict[int, tuple[int, bytes]] = {}
         expected = self._another_order(servo_ids)
-        with self._transaction as port:
+        with self._transaction() as port:
             if after_fast and not self._waiting_longer:
                 port.reply_timeout_ms *= _AFTER_FAST_SHARE
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
@@ -127,7 +126,7 @@ class SdkLink:
         """
         expected = self._another_order(servo_ids)
         block = length + 4  # error, id, data, checksum so far
-        with self._transaction as port:
+        with self._transaction() as port:
             if not self._waiting_longer:
                 port.reply_timeout_ms *= _FAST_SHARE
             result = self._handler.syncReadTx(port, address, length, expected, len(expected), True)
@@ -169,13 +168,13 @@ class SdkLink:
         """
         length = len(next(iter(data.values())))
         parameters = b"".join([bytes((servo_id,)) + chunk for servo_id, chunk in data.items()])
-        with self._transaction as port:
+        with self._transaction() as port:
             result = self._handler.syncWriteTxOnly(port, address, length, parameters, len(parameters))
             self._check_sent(result, list(data))
 
     def read(self, servo_id: int, address: int, length: int) -> bytes | None:
         """Registers of one servo, None if it does not answer."""
-        with self._transaction as port:
+        with self._transaction() as port:
             data, result, error = self._handler.readTxRx(port, servo_id, address, length)
         return bytes(data) if result == COMM_SUCCESS and not error & ~ALERT_BIT else None
 
@@ -185,7 +184,7 @@ class SdkLink:
         Raises:
             BusWriteError: it did not answer, or refused.
         """
-        with self._transaction as port:
+        with self._transaction() as port:
             result, error = self._handler.writeTxRx(port, servo_id, address, len(data), list(data))
         text = self._handler.getTxRxResult(result) if result != COMM_SUCCESS else ""
         if error & ~ALERT_BIT:
@@ -195,7 +194,7 @@ class SdkLink:
 
     def reboot(self, servo_id: int) -> None:
         """Restart a servo. Raises BusWriteError if it does not acknowledge."""
-        with self._transaction as port:
+        with self._transaction() as port:
             result, _ = self._handler.reboot(port, servo_id)
         if result != COMM_SUCCESS:
             text = self._handler.getTxRxResult(result)
@@ -209,6 +208,9 @@ class SdkLink:
             yield
         finally:
             self._waiting_longer = before
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self)
 
     def ready_port(self) -> QuickPort:
         """The port, ready for a question. Raises BusLostError where none is open."""

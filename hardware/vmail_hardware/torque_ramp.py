@@ -28,7 +28,7 @@ def wake(servos: ServoGroup, watchdog: int) -> None:
     found, present = servos.values("bus_watchdog"), servos.values("present_position")
     for servo_id, lowest, highest in zip(servos.ids, *servos.goal_range, strict=True):
         if found.get(servo_id) == WATCHDOG_TRIPPED and servo_id in present:
-            stands = min(max(present[servo_id], int(lowest)), int(highest))
+            stands = min(max(present[servo_id], lowest), highest)
             with contextlib.suppress(BusWriteError):  # then its force goes at once, at the end
                 servos.write_one(servo_id, "bus_watchdog", 0)
                 servos.write_one(servo_id, "goal_position", stands)

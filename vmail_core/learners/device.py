@@ -60,3 +60,12 @@ class DeviceArrays:
 def on_host(chunks: Chunks) -> Chunks:
     """The same as numpy arrays."""
     return Chunks(*(part.cpu().numpy() if isinstance(part, Tensor) else part for part in chunks))
+
+
+def wants_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether matrix products run in bfloat16: as asked, or with "auto" where the processor has them in hardware."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -2,14 +2,14 @@
 
 The model waits for nothing that they learn: of Algorithm 1, line 13 of an update needs none of lines 15 to 19 of the
 one before. So a processor's second core can work on those, with the same result to the last digit: they imagine with a
-copy of the weights that the model had after their own update, and the model's noise has a generator of its own.
+copy of the weights that the model had after their own update, and draw from another generator than the model does.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
 from torch import Tensor
@@ -23,14 +23,12 @@ class Overlap:
     """One update's lines 15 to 19, behind the caller.
 
     Attributes:
-        rssm: what they imagine with; no gradient reaches its weights.
-        generator: of the model's noise. While something is in flight, nobody else may draw from torch's own generator.
+        rssm: what they imagine with; it gets no gradient.
     """
 
     def __init__(self, rssm: RSSM) -> None:
         """`rssm` is the model's own."""
         self.rssm = copy.deepcopy(rssm).requires_grad_(False)
-        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self._weights: list[Tensor] = list(rssm.parameters())
         self._copies: list[Tensor] = list(self.rssm.parameters())
         self._thread = ThreadPoolExecutor(1, "behaviour")
@@ -45,5 +43,8 @@ class Overlap:
 
     def finish(self) -> Report:
         """Wait for what is in flight, and return its report: empty where nothing is. Raises what it raised."""
+        if self._in_flight is None:
+            return {}
+        wait([self._in_flight])  # an interruption here leaves it in flight
         job, self._in_flight = self._in_flight, None
-        return {} if job is None else job.result()
+        return job.result()

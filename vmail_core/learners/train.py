@@ -240,22 +240,26 @@ class Trainer:
 
         batches = (self._draw() for _ in range(updates))
         batch, before = next(batches, None), None
-        while batch is not None:
-            self.learner.scale_learning_rates(self._cooling)
-            metrics = self.learner.begin_update(
-                batch.chunks.image,
-                batch.chunks.action,
-                batch.demo_count,
-                self._imitation_share,
-                batch.chunks.joint_positions,
-                batch.expert,
-            )
-            following = next(batches, None)  # a GPU learns in the meantime
-            add(metrics, batch, before)
-            self.progress.update += 1
-            batch, before = following, batch
-        if before is not None:
-            add(self.learner.finish_update(), before, before)
+        try:
+            while batch is not None:
+                self.learner.scale_learning_rates(self._cooling)
+                metrics = self.learner.begin_update(
+                    batch.chunks.image,
+                    batch.chunks.action,
+                    batch.demo_count,
+                    self._imitation_share,
+                    batch.chunks.joint_positions,
+                    batch.expert,
+                )
+                following = next(batches, None)  # a GPU learns in the meantime
+                add(metrics, batch, before)
+                self.progress.update += 1
+                batch, before = following, batch
+            if before is not None:
+                add(self.learner.finish_update(), before, before)
+        finally:
+            with contextlib.suppress(Exception):  # after an error of another kind
+                self.learner.finish_update()
         return {name: float(total) / counts[name] for name, total in totals.items()}
 
     def _draw(self) -> _Batch:

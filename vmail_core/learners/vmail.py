@@ -19,6 +19,7 @@ from vmail_core.learners import equations as eq
 from vmail_core.learners.acting import new_actor, new_discriminator, new_model
 from vmail_core.learners.config import Config
 from vmail_core.learners.cuda_graph import Graphs
+from vmail_core.learners.device import wants_bfloat16
 from vmail_core.learners.overlap import Overlap
 from vmail_core.learners.return_range import ReturnRange
 from vmail_core.learners.running_mean import RunningMean
@@ -29,7 +30,7 @@ class SpoiltGradientError(FloatingPointError):
     """A gradient that is NaN or infinite.
 
     Attributes:
-        behind: it is of the update before the one that was just begun.
+        behind: with `train.overlap`, it is of the update that was last finished, not of the last one begun.
     """
 
     def __init__(self, name: str, behind: bool) -> None:
@@ -67,7 +68,10 @@ class VMAIL(nn.Module):
         self.device = torch.device(device)
         self._reduced = wants_bfloat16(config.train.precision, self.device)
         self._graphs = Graphs(self.device) if self.device.type == "cuda" else None
-        self._overlap = Overlap(self.model.rssm) if config.train.overlap and self.device.type == "cpu" else None
+        on_processor = self.device.type == "cpu"
+        # The model's noise; None for torch's own generator, the only one that is captured.
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ()))) if on_processor else None
+        self._overlap = Overlap(self.model.rssm) if config.train.overlap and on_processor else None
         self._rate_factor = 1.0
         self._averaged = nn.ModuleList(
             RunningMean(module, config.train.average) for module in (self.model, self.actor) if config.train.average
@@ -92,11 +96,6 @@ class VMAIL(nn.Module):
         model, actor = (average.module for average in self._averaged)
         return cast(WorldModel, model), cast(Actor, actor)
 
-    @property
-    def generator(self) -> torch.Generator | None:
-        """Where the model's noise comes from; None for torch's own generator."""
-        return self._overlap.generator if self._overlap else None
-
     def scale_learning_rates(self, factor: float) -> None:
         """Learn with `factor` times the config's learning rates from the next `begin_update` on."""
         self._rate_factor = factor
@@ -109,7 +108,9 @@ class VMAIL(nn.Module):
 
     def _autocast(self) -> torch.autocast:
         # Weights that were converted are forgotten where it ends, within what is captured: a replay converts them anew.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced)
+        # Not kept on a processor: all threads have them together, and forget them when any of them is through.
+        kept = self.device.type == "cuda"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._reduced, cache_enabled=kept)
 
     def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
         group = {"params": list(module.parameters()), "initial_lr": learning_rate}
@@ -135,7 +136,8 @@ class VMAIL(nn.Module):
     ) -> dict[str, Tensor]:
         """An update from chunks whose first `demo_count` are demonstrations.
 
-        On a GPU it goes on after the return, and with `train.overlap` its lines 15 to 19 do, until the next one's.
+        On a GPU it goes on after the return, and with `train.overlap` its lines 15 to 19 do, until `finish_update` or
+        the next one's: so long the arrays must stay as they are.
 
         Args:
             image: (L, B, S, S, 3) uint8; like the others an array, or a tensor on the learner's device.
@@ -174,15 +176,17 @@ class VMAIL(nn.Module):
         action = batch.action
         assert (batch.image.dtype, action.dtype) == (torch.uint8, torch.float32), (batch.image.dtype, action.dtype)
         beliefs, report = self.learn_model(preprocess(batch.image), action, batch.joint_positions)
-        if extra.image is None:
-            expert = expert_pairs(beliefs.feature[:, :demo_count], action[:, :demo_count])
-        else:
-            expert = expert_pairs(self.infer(extra).feature, extra.action)
-        practice = (beliefs.feature[:, demo_count:], action[1:, demo_count:])
+        of_expert = None if extra.image is None else self.infer(extra).feature
         self._average(0, self.model)
 
         def lines_15_to_19() -> dict[str, Tensor]:
+            feature = beliefs.feature
+            if of_expert is None:
+                expert = expert_pairs(feature[:, :demo_count], action[:, :demo_count])
+            else:
+                expert = expert_pairs(of_expert, extra.action)
             if behave:
+                practice = (feature[:, demo_count:], action[1:, demo_count:])
                 learned = self.learn_behaviour(self._starts(beliefs), expert, practice, share)
             else:
                 learned = self._clone(expert)
@@ -219,7 +223,9 @@ class VMAIL(nn.Module):
         """
         if not report:
             return
-        norms = {name: report[f"{name}_gradient"] for name in self.optimisers if f"{name}_gradient" in report}
+        # Beside the model, the others are an update behind it: theirs came first.
+        order = sorted(self.optimisers, key=lambda name: name == "model") if self._overlap else self.optimisers
+        norms = {name: report[f"{name}_gradient"] for name in order if f"{name}_gradient" in report}
         finite = torch.stack(list(norms.values())).isfinite().tolist()  # a GPU is waited for once
         if not all(finite):
             name = list(norms)[finite.index(False)]
@@ -370,15 +376,6 @@ class VMAIL(nn.Module):
         return norm.detach()
 
 
-def wants_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products run in bfloat16: as asked, or with "auto" where the processor has them in hardware."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def expert_pairs(feature: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
     """Beliefs (L, B, F), and actions (L, B, A) that led to them, to beliefs and what the expert did there, (N, ...)."""
     return feature[:-1].flatten(0, 1), action[1:].flatten(0, 1)
@@ -387,7 +384,7 @@ def expert_pairs(feature: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
     """Gradients flow through `modules` but not into them: their weights cost no backward pass."""
-    parameters = [p for module in modules for p in module.parameters()]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

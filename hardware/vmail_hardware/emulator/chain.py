@@ -269,7 +269,7 @@ class ServoChain:
         return True
 
     def _refresh(self, address: int = 0, length: int = 0xFFFF) -> None:
-        """Measure what these registers show."""
+        """Measure what these registers show, by default all."""
         now = self._clock()
         self._link.measure(int(now * 1000.0), address, address + length)
         if self._check is not None:

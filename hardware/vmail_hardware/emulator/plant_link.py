@@ -47,8 +47,8 @@ class PlantLink:
         """Write what the plant does now into the registers 120 to 146.
 
         Args:
-            clock_ms: of any beginning.
-            first, end: addresses of what is read, and behind it: others may be left as they are.
+            clock_ms: of a clock that may have begun at any time.
+            first, end: what is read, from the first address to the one behind the last; others may stay as they are.
         """
         positions, velocities, currents = self._plant.measured()
         if self._stuck:

@@ -18,6 +18,7 @@ SETTINGS = [
     {},
     {"train.average": 0.9, "train.cooldown": 0.5, "policy.normalise": True, "policy.self_imitation": 0.5},
     {"model.stoch": 4, "model.classes": 3, "policy.entropy": 1e-3, "discriminator.penalty": "input"},
+    {"train.precision": "bfloat16", "model.norm": True},
 ]
 
 
@@ -49,14 +50,9 @@ def learn(made: VMAIL, wait: bool) -> torch.Tensor:
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_what_is_learned_beside_the_model_is_what_is_learned_after_it(settings):
-    in_order = learner(settings, overlap=False)
-    after_each = learner(settings, overlap=True)
-    after_each._overlap.generator = torch.default_generator  # then noise is drawn in the same order as without
-    expected = learn(in_order, wait=False)
-    assert torch.equal(expected, learn(after_each, wait=True))
-    beside = learn(learner(settings, overlap=True), wait=False)
-    assert torch.equal(learn(learner(settings, overlap=True), wait=True), beside)
-    assert not torch.equal(expected, beside), "the model's noise is its own"
+    expected = learn(learner(settings, overlap=False), wait=False)
+    assert torch.equal(expected, learn(learner(settings, overlap=True), wait=True))
+    assert torch.equal(expected, learn(learner(settings, overlap=True), wait=False))
 
 
 def test_it_is_another_thread_that_learns_while_the_model_does():
@@ -89,6 +85,21 @@ def test_an_error_of_its_thread_comes_with_the_next_update():
     with pytest.raises(ValueError, match="no such luck"):
         made.begin_update(**batch(1))
     assert made.finish_update() == {}
+
+
+def test_nothing_is_in_flight_after_an_error(tmp_path, monkeypatch):
+    config = load_config("debug", {"train.overlap": True, "train.pretrain_updates": 4})
+    trainer, draw = Trainer(config, demos(), Dot(), tmp_path), iter([0, 0])
+
+    def fails_at_last():
+        next(draw)
+        return whole()
+
+    whole = trainer._draw
+    monkeypatch.setattr(trainer, "_draw", fails_at_last)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        trainer.advance()
+    assert trainer.learner.finish_update() == {}, "what was in flight has been waited for"
 
 
 @pytest.mark.parametrize("at_the_end", [False, True])
