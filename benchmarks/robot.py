@@ -5,10 +5,11 @@
 A cycle reads position, velocity and current of all servos and writes the goals of all, through the SDK: one fast sync
 read of ten consecutive bytes a servo and one sync write, in the order in which the driver does it. In the row "plain
 reads" every servo answers by itself. In the row "goals first" the read waits until the servos have taken in what was
-written. The row "an echo" has no servos and no SDK: as many bytes each way, answered at once, which is the pseudo-
-terminal's share. With --awake no processor sleeps meanwhile, as with the driver's parameter keep_awake. Beside the
-bus runs the real camera node with 640x480 pictures at 30 Hz (rendered once, with a sensor's noise), and the real
-recorder, which records both. The servos are emulated. Exit code 1 when a target is missed.
+written. In the row "no pause" a cycle begins when the last one ends, with warm caches. The row "an echo" has no servos
+and no SDK: as many bytes each way, answered at once, which is the pseudo-terminal's share. With --awake no processor
+sleeps meanwhile, as with the driver's parameter keep_awake. Beside the bus runs the real camera node with 640x480
+pictures at 30 Hz (rendered once, with a sensor's noise), and the real recorder, which records both. The servos are
+emulated. Exit code 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -68,12 +69,14 @@ class BusLoop:
         failed: cycles without an answer from every servo.
     """
 
-    def __init__(self, bus: DynamixelBus | None, spec: RobotSpec, goals_first: bool = False) -> None:
+    def __init__(
+        self, bus: DynamixelBus | None, spec: RobotSpec, goals_first: bool = False, pause: bool = True
+    ) -> None:
         """On a bus with torque on. Publishes nothing before `publish_to`."""
         self.cycles: list[float] = []
         self.failed = 0
         self._bus, self._spec, self._over = bus, spec, threading.Event()
-        self._goals_first = goals_first
+        self._goals_first, self._period = goals_first, 1.0 / RATE_HZ if pause else 0.0
         self._states = self._commands = self._sent = None
         self._thread = threading.Thread(target=self._run, name="bus")
 
@@ -104,7 +107,7 @@ class BusLoop:
             self.cycles.append(1e3 * (time.perf_counter() - began))
             if state is not None and self._states is not None:
                 self._publish(state, inside, command=tick % 10 == 0)
-            due, tick = max(due + 1.0 / RATE_HZ, time.monotonic() - 1.0 / RATE_HZ), tick + 1
+            due, tick = max(due + self._period, time.monotonic() - self._period), tick + 1
 
     def _cycle(self, goals: np.ndarray) -> JointState | None:
         """Read all and write goals; None where not every servo answered."""
@@ -235,10 +238,12 @@ def summary(loop: BusLoop, seconds: float) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "max": float(worst), "rate": rate, "failed": loop.failed}
 
 
-def alone(spec: RobotSpec, seconds: float, fast: bool = True, goals_first: bool = False) -> dict[str, float]:
+def alone(
+    spec: RobotSpec, seconds: float, fast: bool = True, goals_first: bool = False, pause: bool = True
+) -> dict[str, float]:
     """The bus and nothing else."""
     with tempfile.TemporaryDirectory(prefix="vmail-") as folder, open_bus(Path(folder), spec, fast) as bus:
-        with BusLoop(bus, spec, goals_first) as loop:
+        with BusLoop(bus, spec, goals_first, pause) as loop:
             time.sleep(seconds)
         return summary(loop, seconds)
 
@@ -322,6 +327,7 @@ def measure(seconds: float) -> int:
     rows = {"an echo": echoed(spec, seconds)}
     rows["bus alone, plain reads"] = alone(spec, seconds, fast=False)
     rows["bus alone, goals first"] = alone(spec, seconds, goals_first=True)
+    rows["bus alone, no pause"] = alone(spec, seconds, pause=False)
     rows["bus alone"] = alone(spec, seconds)
     rows["bus beside camera and recorder"], recording = recorded(spec, seconds)
     print(
