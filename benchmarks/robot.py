@@ -161,14 +161,15 @@ def film(path: Path) -> int:
     """In a process of its own: pictures on a socket, until SIGTERM; their stamps go to a file beside it."""
     from vmail_sim.dclaw.physics import make_physics
 
-    over, stamps, random = threading.Event(), list[int](), np.random.default_rng(0)
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    over, stamps, random = list[int](), list[int](), np.random.default_rng(0)
+    signal.signal(signal.SIGTERM, lambda number, _: over.append(number))
     scene = make_physics(3).picture(HEIGHT, WIDTH).astype(np.float32)
     noisy = [np.clip(scene + random.normal(0.0, NOISE, scene.shape), 0, 255).astype(np.uint8) for _ in range(RING)]
     ask_realtime(REALTIME_PRIORITY)
     with FrameServer(path) as server:
         due = time.monotonic()
-        while not over.wait(max(0.0, due - time.monotonic())):
+        while not over:
+            time.sleep(max(0.0, due - time.monotonic()))
             stamps.append(time.time_ns())
             server.publish(stamps[-1], noisy[len(stamps) % RING])
             due += 1.0 / CAMERA_HZ

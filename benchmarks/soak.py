@@ -30,6 +30,7 @@ from vmail.demo.ros_trials import require_alone
 from vmail.demo.running_graph import GraphFailed, RunningGraph, running_nodes
 from vmail.demo.settings import PRETRAINED
 from vmail.graph import GraphNode, load_graph
+from vmail.signals import SignalNote
 from vmail_core.provenance import git_commit, machine
 from vmail_core.robot import load_robot
 from vmail_nodes.diagnostics import reason_of
@@ -61,7 +62,7 @@ class Meter:
         self.samples: list[tuple[float, dict[str, Usage]]] = []
         self._pids, self._operator, self._watch, self._seconds = graph.graph.processes(), operator, watch, seconds
 
-    def run(self, over: threading.Event) -> None:
+    def run(self, over: SignalNote) -> None:
         """Until it is over."""
         began, looks = time.monotonic(), 0
         warm = min(WARM_UP_S, WARM_UP_SHARE * self._seconds)
@@ -96,7 +97,7 @@ def _clock(seconds: float) -> str:
 def soak(minutes: float, seed: int, folder: Path, log: Path) -> Soak:
     """Run it; what is in `folder` may be deleted afterwards."""
     commit = git_commit()  # of what runs; another may be there when it ends
-    robot, over, crashes, errors = load_robot("dclaw"), threading.Event(), list[str](), list[str]()
+    robot, over, crashes, errors = load_robot("dclaw"), SignalNote(), list[str](), list[str]()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     require_alone(robot)

@@ -1,9 +1,12 @@
-"""Signals that are ignored, and those that are put off."""
+"""Signals that are ignored, those that are put off, and those that are noted."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -51,3 +54,31 @@ def test_ignored_signals_do_nothing() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+NOTING = """
+import random, signal
+from vmail.signals import SignalNote
+for number in range(1000):
+    note = SignalNote()
+    signal.signal(signal.SIGALRM, lambda *_: note.set())
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 4e-4))
+    while not note.wait(1e-4):
+        pass
+"""
+
+
+def test_a_signal_may_be_noted_while_its_note_is_waited_for() -> None:
+    """With a `threading.Event` as the note, this hangs within the first few hundred signals."""
+    subprocess.run([sys.executable, "-c", NOTING], check=True, timeout=100.0)
+
+
+def test_a_note_is_waited_for_until_it_is_set_and_no_longer_than_asked() -> None:
+    note = signals.SignalNote()
+    began = time.monotonic()
+    assert not note.wait(0.05) and not note.is_set()
+    assert time.monotonic() - began >= 0.05
+    threading.Timer(0.05, note.set).start()
+    began = time.monotonic()
+    assert note.wait(60.0) and note.is_set()
+    assert time.monotonic() - began < 30.0

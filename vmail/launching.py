@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 
 from launch.actions import (
@@ -24,6 +23,7 @@ from launch import LaunchContext, LaunchDescription
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments
 from vmail.neighbours import Neighbours
 from vmail.preflight import checked_graph
+from vmail.signals import SignalNote
 
 
 def describe(graph: str) -> LaunchDescription:
@@ -48,7 +48,7 @@ def _start(context: LaunchContext, graph: str) -> list:
     # ROS's launch gives its nodes no terminal. What is raised here ends it with one line, before anything starts.
     with Neighbours() as neighbours:
         nodes = checked_graph(graph, given, run_dir, terminal=False)
-        neighbours.require_none_of(nodes, stopping=threading.Event())
+        neighbours.require_none_of(nodes, stopping=SignalNote())
     for node in nodes:
         process = _process(node)
         ended = OnProcessExit(target_action=process, on_exit=[EmitEvent(event=Shutdown(reason=f"{node.name} ended"))])

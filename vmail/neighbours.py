@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,6 +12,7 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 
 from vmail.graph import GraphError, GraphNode
+from vmail.signals import SignalNote
 
 DISCOVERY_S = 1.2  # from joining on; on an idle machine nodes find each other within a tenth of it
 LOOK_PERIOD_S = 0.05
@@ -42,7 +42,7 @@ class Neighbours:
         del self._node  # whatever refers to it keeps its shared memory
         self._context.try_shutdown()
 
-    def require_none_of(self, nodes: Sequence[GraphNode], stopping: threading.Event) -> None:
+    def require_none_of(self, nodes: Sequence[GraphNode], stopping: SignalNote) -> None:
         """Make sure that none of the nodes to be started is alive already; returns early when `stopping` is set.
 
         Raises:

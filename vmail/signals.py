@@ -1,15 +1,44 @@
-"""Keeps Ctrl-C and its like away from what they must not break off."""
+"""Keeps Ctrl-C and its like away from what they must not break off, and notes them for whoever asks later."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, Any], Any] | int
+_LOOK_S = 0.02  # how late a wait may end after a signal
+
+
+class SignalNote:
+    """Whether a signal has come: what its handler sets, and the main thread waits for.
+
+    A `threading.Event` does not do: a handler runs in the main thread, between any two of its steps, and one that sets
+    the event while that thread is about to wait for it, or sets it already, waits for itself for ever.
+    """
+
+    def __init__(self) -> None:
+        """None has come."""
+        self._came = False
+
+    def set(self) -> None:
+        """One has."""
+        self._came = True
+
+    def is_set(self) -> bool:
+        """Whether any has."""
+        return self._came
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until one has, for so long at most; whether it has."""
+        deadline = time.monotonic() + seconds
+        while not self._came and (left := deadline - time.monotonic()) > 0.0:
+            time.sleep(min(left, _LOOK_S))
+        return self._came
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ import yaml
 
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, parse_assignments
 from vmail.preflight import checked_graph
-from vmail.signals import handled_by
+from vmail.signals import SignalNote, handled_by
 from vmail_nodes.readiness import notify_ready
 
 __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", "usage"]
@@ -158,7 +158,7 @@ class Graph:
         return failed
 
 
-def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: threading.Event) -> int:
+def run_graph(nodes: list[GraphNode], run_dir: Path, stopping: SignalNote) -> int:
     """Run nodes until `stopping` is set or one of them ends; returns 0, or 1 when a node failed."""
     graph = Graph(nodes, run_dir)
     try:
@@ -200,9 +200,9 @@ def up(graph: str, given: dict[str, str]) -> int:
 
 
 @contextlib.contextmanager
-def _signals_noted() -> Iterator[threading.Event]:
-    """An event that the first signal sets. More of them change nothing: the driver needs time to switch torque off."""
-    stopping = threading.Event()
+def _signals_noted() -> Iterator[SignalNote]:
+    """What the first signal sets. More of them change nothing: the driver needs time to switch torque off."""
+    stopping = SignalNote()
     with handled_by(lambda *_: stopping.set(), SIGNALS):
         yield stopping
 

@@ -22,6 +22,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -116,7 +117,9 @@ class Ros:
     def _spin(self) -> None:
         try:
             while not self._closing.is_set():
-                self._executor.spin_once(timeout_sec=0.1)
+                # A test may destroy something while rclpy gathers all that it waits for: it looks again then.
+                with contextlib.suppress(InvalidHandle):
+                    self._executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:
             return
 

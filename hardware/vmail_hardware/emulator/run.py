@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,12 +47,13 @@ def run_fake_bus(
     if is_device_name(str(path)):
         raise ValueError(f"{path} is a place of real devices: give a path of your own, like ./bus")
     spec = robot if isinstance(robot, RobotSpec) else load_robot(robot)
-    script, ended = FaultScript(faults), threading.Event()
+    # Not an Event: a signal that comes while the main thread waits for one would wait for that wait, for ever.
+    script, signals = FaultScript(faults), list[int]()
     script.require_servos(spec.servo_ids)
     wire, told = WireCheck(spec) if check else None, 0
 
     def end(signum: int, frame: FrameType | None) -> None:
-        ended.set()
+        signals.append(signum)
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -64,7 +64,8 @@ def run_fake_bus(
             if hands is not None:
                 print(HELP, flush=True)
             began = time.monotonic()
-            while not ended.wait(_SCRIPT_PERIOD_S):
+            while not signals:
+                time.sleep(_SCRIPT_PERIOD_S)
                 elapsed = time.monotonic() - began
                 for change in script.apply(bus.faults, elapsed):
                     print(f"{elapsed:.1f} s: {change}", flush=True)
