@@ -161,17 +161,17 @@ class QuickHandler(Protocol2PacketHandler):
 
         It is stuffed here: the SDK does so, too, but sends what it had before (addStuffing's result is dropped).
         """
+        return self._send(port, txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
+
+    def _send(self, port: QuickPort, servo_id: int, body: bytes) -> int:
+        """Send the packet around this instruction number and these parameters; the port is in use from then on."""
         if port.is_using:
             return int(COMM_PORT_BUSY)
         port.is_using = True
-        self._send(port, txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
-        return int(COMM_SUCCESS)
-
-    def _send(self, port: QuickPort, servo_id: int, body: bytes) -> None:
-        """Send the packet around this instruction number and these parameters: all of it, or it raises."""
         packet = frame(servo_id, body)
         port.clearPort()
-        port.writePort(packet)
+        port.writePort(packet)  # all of it, or it raises
+        return int(COMM_SUCCESS)
 
     def syncReadTx(
         self,
@@ -182,23 +182,23 @@ class QuickHandler(Protocol2PacketHandler):
         param_length: int,
         fast_option: bool,
     ) -> int:
-        """Ask servos (their ids are `param`) for the same registers."""
-        if port.is_using:
-            return int(COMM_PORT_BUSY)
-        port.is_using = True
+        """Ask servos (their ids are `param`) for the same registers: how it went. OSError: it takes no more bytes."""
         code = _FAST_SYNC_READ if fast_option else _SYNC_READ
-        self._send(port, BROADCAST_ID, _SYNC_HEAD.pack(code, start_address, data_length) + bytes(param))
-        port.setPacketTimeout((PREFIX + LEAST_STATUS_LENGTH + data_length) * param_length)
-        return int(COMM_SUCCESS)
+        head = _SYNC_HEAD.pack(code, start_address, data_length)
+        result = self._send(port, BROADCAST_ID, head + bytes(param))
+        if result == COMM_SUCCESS:
+            port.setPacketTimeout((PREFIX + LEAST_STATUS_LENGTH + data_length) * param_length)
+        return result
 
     def syncWriteTxOnly(
         self, port: QuickPort, start_address: int, data_length: int, param: Sequence[int], param_length: int
     ) -> int:
-        """Write the same registers of servos: `param` has each one's id, and behind it its bytes."""
-        if port.is_using:
-            return int(COMM_PORT_BUSY)
-        self._send(port, BROADCAST_ID, _SYNC_HEAD.pack(_SYNC_WRITE, start_address, data_length) + bytes(param))
-        return int(COMM_SUCCESS)
+        """Write the same registers of servos: `param` has each one's id, and behind it its bytes. As `syncReadTx`."""
+        head = _SYNC_HEAD.pack(_SYNC_WRITE, start_address, data_length)
+        result = self._send(port, BROADCAST_ID, head + bytes(param))
+        if result == COMM_SUCCESS:
+            port.is_using = False  # nobody answers
+        return result
 
     def txRxPacket(self, port: QuickPort, txpacket: list[int]) -> tuple[bytes | list[int] | None, int, int]:
         """Ask one servo, and wait for its answer: (packet, how it went, error number).

@@ -300,7 +300,7 @@ def reading(checkpoint: Path) -> Iterator[None]:
 
 
 def random_states(learner: VMAIL) -> dict[str, torch.Tensor]:
-    """Of the generators that it draws from."""
+    """Of the generators that it draws from: uint8 tensors by name."""
     states = {"rng": torch.get_rng_state()}
     if learner.generator is not None:
         states["model_rng"] = learner.generator.get_state()

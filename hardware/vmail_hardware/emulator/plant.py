@@ -26,7 +26,7 @@ class Plant(Protocol):
     """
 
     def measured(self) -> Measured:
-        """Positions, velocities and currents of every joint now."""
+        """Positions (rad), velocities (rad/s) and currents (mA) of every joint now, N each."""
         ...
 
     def set_goals(self, goals: np.ndarray, strength: np.ndarray) -> None:

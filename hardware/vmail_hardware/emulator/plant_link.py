@@ -53,17 +53,17 @@ class PlantLink:
         positions, velocities, currents = self._plant.measured()
         if self._stuck:
             currents = self._with_stuck(currents)
+        others = first < _PRESENT_ADDRESS or end > _PRESENT_END
         joints = zip(self._servos, self._zero_ticks, self._per_unit, positions, velocities, currents, strict=True)
         for servo, zero, (per_rad, per_rad_s, per_ma), position, velocity, current in joints:
             units = min(max(round(current * per_ma), -_MOST_CURRENT), _MOST_CURRENT)
-            ticks = round(position * per_rad + (zero + servo.origin))
-            servo.set_bytes(_PRESENT_ADDRESS, _PRESENT.pack(units, round(velocity * per_rad_s), ticks))
-        if first < _PRESENT_ADDRESS or end > _PRESENT_END:
-            for servo, (_, per_rad_s, _), velocity in zip(self._servos, self._per_unit, velocities, strict=True):
-                self._measure_rest(servo, clock_ms, round(velocity * per_rad_s))
+            speed, ticks = round(velocity * per_rad_s), round(position * per_rad + (zero + servo.origin))
+            servo.set_bytes(_PRESENT_ADDRESS, _PRESENT.pack(units, speed, ticks))
+            if others:
+                self._measure_others(servo, clock_ms, speed)
 
-    def _measure_rest(self, servo: EmulatedServo, clock_ms: int, velocity: int) -> None:
-        moving = abs(velocity) > servo.get("moving_threshold")
+    def _measure_others(self, servo: EmulatedServo, clock_ms: int, speed: int) -> None:
+        moving = abs(speed) > servo.get("moving_threshold")
         servo.set_bytes(_BEFORE_ADDRESS, _BEFORE.pack(clock_ms & 0x7FFF, moving, 0, 0))
         voltage = round(self._faults.voltages_v.get(servo.servo_id, self._nominal_v) / VOLT_PER_UNIT)
         temperature = round(self._faults.temperatures_c.get(servo.servo_id, _ROOM_TEMPERATURE_C))
@@ -110,9 +110,7 @@ class PlantLink:
 
     def stop_at_present(self, servos: Iterable[EmulatedServo]) -> None:
         """Set these servos' goals to where they are now, so that nothing pulls."""
-        positions, _, _ = self._plant.measured()
-        joints = zip(self._servos, self._zero_ticks, self._per_unit, positions, strict=True)
-        ticks = {servo: round(angle * per_rad + (zero + servo.origin)) for servo, zero, (per_rad, *_), angle in joints}
+        self.measure(0, _PRESENT_ADDRESS, _PRESENT_END)  # which shows no clock
         for servo in servos:
-            servo.set("goal_position", ticks[servo])
+            servo.set("goal_position", servo.get("present_position"))
         self.move()
