@@ -197,8 +197,12 @@ class _Terminal:
         return self._baud
 
     def close(self) -> None:
-        """Hang up and remove the link, unless somebody else has put theirs there."""
+        """Hang up and remove the link, unless somebody else has put theirs there.
+
+        In this order: whoever sees that the link is gone finds the line dead, and the link never leads to somebody's
+        new terminal, for the device's number is free only when its side is closed, too.
+        """
+        os.close(self._host)
         if self._path.is_symlink() and os.readlink(self._path) == self._name:
             self._path.unlink()
-        os.close(self._host)
         os.close(self._device)
