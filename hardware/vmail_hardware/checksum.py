@@ -5,9 +5,6 @@ Source: ROBOTIS e-Manual, "CRC calculation". Catalogues of checksums list it as 
 
 from __future__ import annotations
 
-from fastcrc.crc16 import umts
+from fastcrc.crc16 import umts as crc16  # (data, checksum so far = 0) to the checksum of both
 
-
-def crc16(data: bytes, crc: int = 0) -> int:
-    """Checksum of `data`, continuing from `crc`."""
-    return umts(data, crc)
+__all__ = ["crc16"]

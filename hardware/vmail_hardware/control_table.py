@@ -69,6 +69,12 @@ class Register:
         """Whether it survives power-off and is locked while torque is on."""
         return self.address < FIRST_RAM_ADDRESS
 
+    @property
+    def code(self) -> str:
+        """The struct module's character for it."""
+        code = {1: "b", 2: "h", 4: "i"}[self.size]
+        return code if self.signed else code.upper()
+
     def encode(self, value: int) -> bytes:
         """The register's bytes for a value. Raises OverflowError if it does not fit."""
         return int(value).to_bytes(self.size, "little", signed=self.signed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import struct
 import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from types import TracebackType
 from dynamixel_sdk import BROADCAST_ID, COMM_RX_TIMEOUT, COMM_SUCCESS
 
 from vmail_hardware.bus_errors import BusLostError, BusOpenError, BusWriteError
-from vmail_hardware.framing import ALERT_BIT
-from vmail_hardware.sdk_port import QuickHandler, QuickPort
+from vmail_hardware.framing import ALERT_BIT, CODE_AT, LEAST_STATUS_LENGTH, PREFIX
+from vmail_hardware.sdk_port import QuickHandler, QuickPort, sync_question
 
 _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
@@ -40,7 +41,7 @@ class SdkLink:
         self._port: QuickPort | None = None
         self._handler = QuickHandler()
         self._random = random.Random(0)
-        self._orders: dict[tuple[int, ...], Iterator[list[int]]] = {}
+        self._orders: dict[tuple[int, ...], Iterator[_Order]] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -99,11 +100,13 @@ class SdkLink:
         with it, and it drops the error byte, which carries the hardware alert.
         """
         answers: dict[int, tuple[int, bytes]] = {}
-        expected = self._another_order(servo_ids)
+        order = self._another_order(servo_ids)
+        expected = list(order.servo_ids)
         with self._transaction() as port:
             if after_fast and not self._waiting_longer:
                 port.reply_timeout_ms *= _AFTER_FAST_SHARE
-            result = self._handler.syncReadTx(port, address, length, expected, len(expected), False)
+            one = PREFIX + LEAST_STATUS_LENGTH + length
+            result = self._handler.ask(port, order.question(address, length, False), one * len(expected))
             self._check_sent(result, servo_ids)
             for _ in range(_PATIENCE * len(servo_ids)):  # late answers to earlier questions may lie between
                 packet, result = self._handler.rxPacket(port, False)
@@ -124,12 +127,13 @@ class SdkLink:
 
         It comes whole or not at all: one silent servo, and nobody's answer is known. Older firmware knows no such read.
         """
-        expected = self._another_order(servo_ids)
-        block = length + 4  # error, id, data, checksum so far
+        order = self._another_order(servo_ids)
+        block = struct.Struct(f"<BB{length}s2x")  # error, id, data, checksum so far
+        size = 1 + block.size * len(servo_ids)  # the first is the instruction number
         with self._transaction() as port:
             if not self._waiting_longer:
                 port.reply_timeout_ms *= _FAST_SHARE
-            result = self._handler.syncReadTx(port, address, length, expected, len(expected), True)
+            result = self._handler.ask(port, order.question(address, length, True), PREFIX + size)
             self._check_sent(result, servo_ids)
             for _ in range(_PATIENCE):
                 packet, result = self._handler.rxPacket(port, True)
@@ -137,40 +141,38 @@ class SdkLink:
                     break
                 if result != COMM_SUCCESS or packet[4] != BROADCAST_ID:
                     continue
-                if packet[5] | packet[6] << 8 != 1 + block * len(expected):
+                if packet[5] | packet[6] << 8 != size:
                     continue
-                answers, start = {}, 8
-                for servo_id in expected:
-                    if packet[start + 1] != servo_id:
-                        break  # a late answer to an earlier question
-                    answers[servo_id] = (packet[start], packet[start + 2 : start + 2 + length])
-                    start += block
-                else:
+                found = block.iter_unpack(packet[CODE_AT + 1 :])
+                answers = {servo_id: (error, data) for error, servo_id, data in found}
+                if tuple(answers) == order.servo_ids:  # or else it is a late answer to an earlier question
                     return answers
         return {}
 
-    def _another_order(self, servo_ids: Sequence[int]) -> list[int]:
+    def _another_order(self, servo_ids: Sequence[int]) -> _Order:
         """Servos to ask, shuffled: an answer does not tell which question it belongs to, but the answers' order does.
 
         Servos answer in the order in which they are asked, so answers that come too late fit no other question.
         """
         asked = tuple(servo_ids)
         if asked not in self._orders:
-            shuffled = [self._random.sample(asked, len(asked)) for _ in range(_ORDERS)]
+            shuffled = [_Order(self._random.sample(asked, len(asked))) for _ in range(_ORDERS)]
             self._orders[asked] = itertools.cycle(shuffled)  # drawn beforehand: it takes as long as a packet
-        return list(next(self._orders[asked]))
+        return next(self._orders[asked])
 
-    def sync_write(self, address: int, data: dict[int, bytes]) -> None:
-        """Write registers of several servos at once: servo id to bytes, all of one length. Nobody acknowledges.
+    def sync_write(self, address: int, length: int, data: bytes) -> None:
+        """Write registers of several servos at once. Nobody acknowledges.
+
+        Args:
+            address, length: which.
+            data: each servo's id, and behind it its `length` bytes.
 
         Raises:
             BusWriteError: the packet was not sent.
         """
-        length = len(next(iter(data.values())))
-        parameters = b"".join([bytes((servo_id,)) + chunk for servo_id, chunk in data.items()])
         with self._transaction() as port:
-            result = self._handler.syncWriteTxOnly(port, address, length, parameters, len(parameters))
-            self._check_sent(result, list(data))
+            result = self._handler.syncWriteTxOnly(port, address, length, data, len(data))
+            self._check_sent(result, data[:: 1 + length])
 
     def read(self, servo_id: int, address: int, length: int) -> bytes | None:
         """Registers of one servo, None if it does not answer."""
@@ -225,6 +227,21 @@ class SdkLink:
         if result != COMM_SUCCESS:
             text = self._handler.getTxRxResult(result)
             raise BusWriteError(f"{self.port_name}: packet not sent: {text}", servo_ids)
+
+
+class _Order:
+    """Servos in the order in which they are asked, and the packets that do; made once, for they are sent often."""
+
+    def __init__(self, servo_ids: Sequence[int]) -> None:
+        self.servo_ids = tuple(servo_ids)
+        self._questions: dict[tuple[int, int, bool], bytes] = {}
+
+    def question(self, address: int, length: int, fast: bool) -> bytes:
+        """As `sync_question`."""
+        key = (address, length, fast)
+        if key not in self._questions:
+            self._questions[key] = sync_question(self.servo_ids, address, length, fast)
+        return self._questions[key]
 
 
 class _Transaction:

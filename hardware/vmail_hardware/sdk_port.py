@@ -161,41 +161,34 @@ class QuickHandler(Protocol2PacketHandler):
 
         It is stuffed here: the SDK does so, too, but sends what it had before (addStuffing's result is dropped).
         """
-        return self._send(port, txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES]))
+        return self._send(port, frame(txpacket[_ID_AT], bytes(txpacket[CODE_AT:-_CHECKSUM_BYTES])))
 
-    def _send(self, port: QuickPort, servo_id: int, body: bytes) -> int:
-        """Send the packet around this instruction number and these parameters; the port is in use from then on."""
+    def _send(self, port: QuickPort, packet: bytes) -> int:
+        """Send a whole packet; the port is in use from then on."""
         if port.is_using:
             return int(COMM_PORT_BUSY)
         port.is_using = True
-        packet = frame(servo_id, body)
         port.clearPort()
         port.writePort(packet)  # all of it, or it raises
         return int(COMM_SUCCESS)
 
-    def syncReadTx(
-        self,
-        port: QuickPort,
-        start_address: int,
-        data_length: int,
-        param: Sequence[int],
-        param_length: int,
-        fast_option: bool,
-    ) -> int:
-        """Ask servos (their ids are `param`) for the same registers: how it went. OSError: it takes no more bytes."""
-        code = _FAST_SYNC_READ if fast_option else _SYNC_READ
-        head = _SYNC_HEAD.pack(code, start_address, data_length)
-        result = self._send(port, BROADCAST_ID, head + bytes(param))
+    def ask(self, port: QuickPort, question: bytes, answer_bytes: int) -> int:
+        """Send what `sync_question` made, and start to wait for so many bytes: how it went.
+
+        Raises:
+            OSError: the adapter takes no more bytes.
+        """
+        result = self._send(port, question)
         if result == COMM_SUCCESS:
-            port.setPacketTimeout((PREFIX + LEAST_STATUS_LENGTH + data_length) * param_length)
+            port.setPacketTimeout(answer_bytes)
         return result
 
     def syncWriteTxOnly(
         self, port: QuickPort, start_address: int, data_length: int, param: Sequence[int], param_length: int
     ) -> int:
-        """Write the same registers of servos: `param` has each one's id, and behind it its bytes. As `syncReadTx`."""
+        """Write the same registers of servos: `param` has each one's id, and behind it its bytes. As `ask`."""
         head = _SYNC_HEAD.pack(_SYNC_WRITE, start_address, data_length)
-        result = self._send(port, BROADCAST_ID, head + bytes(param))
+        result = self._send(port, frame(BROADCAST_ID, head + bytes(param)))
         if result == COMM_SUCCESS:
             port.is_using = False  # nobody answers
         return result
@@ -236,3 +229,9 @@ class QuickHandler(Protocol2PacketHandler):
             return packet, int(COMM_RX_CORRUPT)
         # The SDK takes stuffing out in place, and then takes bytes for stuffing that were none.
         return packet if fast_option else unstuffed(packet), int(COMM_SUCCESS)
+
+
+def sync_question(servo_ids: Sequence[int], address: int, length: int, fast: bool) -> bytes:
+    """The packet that asks servos, in this order, for the same registers: with one answer for all where it is fast."""
+    head = _SYNC_HEAD.pack(_FAST_SYNC_READ if fast else _SYNC_READ, address, length)
+    return frame(BROADCAST_ID, head + bytes(servo_ids))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -38,6 +40,7 @@ class ServoGroup:
         self.goal_range = ([0] * spec.action_size, [TICKS_PER_TURN - 1] * spec.action_size)
         self.pwm_limit = np.full(spec.action_size, self.model["pwm_limit"].initial)
         self.numbers: dict[int, int] = {}
+        self._layouts: dict[str, struct.Struct] = {}
         self._spec = spec
         self._ids = spec.servo_ids
 
@@ -69,8 +72,10 @@ class ServoGroup:
     def write(self, register: str, values: Iterable[int]) -> None:
         """Send N values in one packet. Nobody acknowledges."""
         entry = self.model[register]
-        data = [entry.encode(value) for value in values]
-        self.link.sync_write(entry.address, dict(zip(self._ids, data, strict=True)))
+        if register not in self._layouts:
+            self._layouts[register] = struct.Struct("<" + f"B{entry.code}" * len(self._ids))
+        data = self._layouts[register].pack(*itertools.chain(*zip(self._ids, values, strict=True)))
+        self.link.sync_write(entry.address, entry.size, data)
 
     def write_one(self, servo_id: int, register: str, value: int) -> None:
         """Write a value of one servo. Raises BusWriteError where it does not acknowledge, or refuses."""

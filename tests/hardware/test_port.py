@@ -53,7 +53,7 @@ def test_an_adapter_that_takes_no_more_bytes_is_a_lost_port(
     calls: dict[str, Callable[[], object]] = {
         "read": lambda: link.sync_read(ids, 126, 10),
         "fast_read": lambda: link.fast_sync_read(ids, 126, 10),
-        "write": lambda: link.sync_write(116, dict.fromkeys(ids, b"\x00\x08\x00\x00")),
+        "write": lambda: link.sync_write(116, 4, b"".join(bytes((i, 0, 8, 0, 0)) for i in ids)),
         "ping": lambda: link.ping(ids[0]),
         "health": lambda: link.read(ids[0], 64, 83),
         "acknowledged": lambda: link.write(ids[0], 64, b"\x00"),
@@ -72,7 +72,7 @@ def test_an_adapter_that_takes_no_more_bytes_is_a_lost_port(
     with contextlib.suppress(BlockingIOError):
         while os.read(host, 10_000):
             time.sleep(0.001)
-    link.sync_write(116, {10: b"\x00\x08\x00\x00"})  # it takes bytes again
+    link.sync_write(116, 4, b"\x0a\x00\x08\x00\x00")  # it takes bytes again
     link.disconnect()
 
 

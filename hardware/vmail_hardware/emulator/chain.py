@@ -6,10 +6,10 @@ import random
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from vmail_core.robot import RobotSpec
-from vmail_hardware.control_table import BAUD_RATES, servo_model
+from vmail_hardware.control_table import BAUD_RATES, FIRST_RAM_ADDRESS, servo_model
 from vmail_hardware.emulator import servo as rules
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import (
@@ -61,7 +61,8 @@ class ServoChain:
         self._clock = clock
         self._last_heard = clock()
         self._lock = threading.RLock()
-        self._handlers: dict[int, Callable[[Instruction, list[EmulatedServo]], bytes]] = {
+        self._hearing: dict[int | None, dict[int, EmulatedServo]] = {}  # by rate, then by id; made when asked for
+        self._handlers: dict[int, Callable[[Instruction, dict[int, EmulatedServo]], bytes]] = {
             PING: self._ping,
             READ: self._read,
             WRITE: self._write,
@@ -85,7 +86,7 @@ class ServoChain:
         """
         with self._lock:
             self._show_faults()
-            hearing = [servo for servo in self.servos if baud is None or servo.baud == baud]
+            hearing = self._that_hear(baud)
             self._last_heard = self._clock()
             if not instruction.intact:
                 return self._refuse(instruction, hearing, rules.CRC_ERROR)
@@ -93,6 +94,12 @@ class ServoChain:
             if handler is None:  # a factory reset would change every id: refused like an unknown instruction
                 return self._refuse(instruction, hearing, rules.INSTRUCTION_ERROR)
             return handler(instruction, hearing)
+
+    def _that_hear(self, baud: int | None) -> dict[int, EmulatedServo]:
+        if baud not in self._hearing:
+            heard = [servo for servo in self.servos if baud is None or servo.baud == baud]
+            self._hearing[baud] = {servo.servo_id: servo for servo in heard}
+        return self._hearing[baud]
 
     def tick(self) -> None:
         """Let time pass: trips bus watchdogs. To be called every few milliseconds."""
@@ -117,22 +124,24 @@ class ServoChain:
 
     def answer_delay(self, answer: bytes) -> float:
         """Seconds by which servos delay these status packets: their return delays and the faults' delays."""
-        packets = answer.count(STATUS_START)
-        delay = self.faults.reply_delay_s + packets * max([servo.return_delay_s for servo in self.servos])
+        delay = self.faults.reply_delay_s
+        longest = max([servo.return_delay_s for servo in self.servos])
+        if longest:
+            delay += longest * answer.count(STATUS_START)
         if self.faults.reply_spikes_s and self._random.random() < _SPIKE_SHARE:
             delay += self.faults.reply_spikes_s
         return delay
 
     # Instructions ------------------------------------------------------------------------------------------
 
-    def _ping(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _ping(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         answers = []
         for servo in _addressed(instruction, hearing):
             data = servo.read(0, 2)[1] + servo.read(6, 1)[1]
             answers.append(self._status(servo, rules.OK, data))
         return b"".join(answers)
 
-    def _read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         if instruction.servo_id == BROADCAST_ID:
             return b""
         if len(instruction.parameters) != 4:
@@ -141,12 +150,12 @@ class ServoChain:
         self._refresh(address, length)
         return b"".join(self._answer_read(s, address, length) for s in _addressed(instruction, hearing))
 
-    def _write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _write(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         address, data = _address_and_data(instruction.parameters)
         writes = [(servo, address, data) for servo in _addressed(instruction, hearing)]
         return self._acknowledge(instruction, self._put(writes))
 
-    def _reg_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _reg_write(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         results = []
         for servo in _addressed(instruction, hearing):
             servo.registered = _address_and_data(instruction.parameters)
@@ -154,8 +163,8 @@ class ServoChain:
             results.append((servo, rules.OK))
         return self._acknowledge(instruction, results)
 
-    def _action(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
-        acting = list(_addressed(instruction, hearing))
+    def _action(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
+        acting = _addressed(instruction, hearing)
         results = self._put([(servo, *servo.registered) for servo in acting if servo.registered])
         results += [(servo, rules.INSTRUCTION_ERROR) for servo in acting if not servo.registered]
         for servo in acting:
@@ -163,63 +172,59 @@ class ServoChain:
             servo.set("registered_instruction", 0)
         return self._acknowledge(instruction, results)
 
-    def _reboot(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
-        rebooted = list(_addressed(instruction, hearing))
+    def _reboot(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
+        rebooted = _addressed(instruction, hearing)
         answers = self._acknowledge(instruction, [(servo, rules.OK) for servo in rebooted])
         for servo in rebooted:
             servo.reboot()
         self._link.stop_at_present(rebooted)
         return answers
 
-    def _sync_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _sync_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         return b"".join(self._answer_read(*request) for request in self._sync_requests(instruction, hearing))
 
-    def _fast_sync_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _fast_sync_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         answers = []
         for servo, address, length in self._sync_requests(instruction, hearing):
-            error, data = servo.read(address, length)
-            if servo.servo_id in self.faults.silent_ids or self._loses_one():
+            if self._stays_silent(servo):
                 return b""  # the answers are one packet: without one part the host gets none
+            error, data = servo.read(address, length)
             answers.append((servo.servo_id, error | servo.alert, data))
         packet = fast_status_packet(answers) if answers else b""
         corrupt = any(servo_id in self.faults.corrupt_ids for servo_id, _, _ in answers)
         return packet[:-3] + bytes((packet[-3] ^ 0x10,)) + packet[-2:] if corrupt else packet
 
     def _sync_requests(
-        self, instruction: Instruction, hearing: list[EmulatedServo]
+        self, instruction: Instruction, hearing: dict[int, EmulatedServo]
     ) -> list[tuple[EmulatedServo, int, int]]:
         if len(instruction.parameters) < 4:
             return []
         address, length = struct.unpack_from("<HH", instruction.parameters)
-        by_id = {servo.servo_id: servo for servo in hearing}
         self._refresh(address, length)
-        return [(by_id[i], address, length) for i in instruction.parameters[4:] if i in by_id]
+        return [(hearing[i], address, length) for i in instruction.parameters[4:] if i in hearing]
 
-    def _sync_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
+    def _sync_write(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         if len(instruction.parameters) < 4:
             return b""
         address, length = struct.unpack_from("<HH", instruction.parameters)
-        by_id = {servo.servo_id: servo for servo in hearing}
         parameters = instruction.parameters
         starts = range(4, len(parameters) - length, length + 1)
-        told = [(by_id.get(parameters[start]), parameters[start + 1 : start + 1 + length]) for start in starts]
+        told = [(hearing.get(parameters[start]), parameters[start + 1 : start + 1 + length]) for start in starts]
         self._put([(servo, address, data) for servo, data in told if servo is not None])
         return b""
 
-    def _bulk_read(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
-        by_id = {servo.servo_id: servo for servo in hearing}
+    def _bulk_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         usable = len(instruction.parameters) // 5 * 5
-        requests = list(struct.iter_unpack("<BHH", instruction.parameters[:usable]))
+        requests = struct.iter_unpack("<BHH", instruction.parameters[:usable])
         self._refresh()
-        return b"".join(self._answer_read(by_id[i], address, length) for i, address, length in requests if i in by_id)
+        return b"".join(self._answer_read(hearing[i], *registers) for i, *registers in requests if i in hearing)
 
-    def _bulk_write(self, instruction: Instruction, hearing: list[EmulatedServo]) -> bytes:
-        by_id = {servo.servo_id: servo for servo in hearing}
+    def _bulk_write(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         writes, start = [], 0
         while start + 5 <= len(instruction.parameters):
             servo_id, address, length = struct.unpack_from("<BHH", instruction.parameters, start)
-            if servo_id in by_id:
-                writes.append((by_id[servo_id], address, instruction.parameters[start + 5 : start + 5 + length]))
+            if servo_id in hearing:
+                writes.append((hearing[servo_id], address, instruction.parameters[start + 5 : start + 5 + length]))
             start += 5 + length
         self._put(writes)
         return b""
@@ -232,6 +237,8 @@ class ServoChain:
             for servo, address, data in writes:
                 self._check.written(servo, address, data)
         results = [(servo, servo.write(address, data)) for servo, address, data in writes]
+        if any(address < FIRST_RAM_ADDRESS for _, address, _ in writes):
+            self._hearing.clear()  # ids and rates may be others
         self._link.move()
         return results
 
@@ -248,24 +255,26 @@ class ServoChain:
             return b""
         return b"".join(self._status(servo, error) for servo, error in results if servo.get("status_return_level") == 2)
 
-    def _refuse(self, instruction: Instruction, hearing: list[EmulatedServo], error: int) -> bytes:
-        results = [(servo, error) for servo in hearing if servo.servo_id == instruction.servo_id]
+    def _refuse(self, instruction: Instruction, hearing: dict[int, EmulatedServo], error: int) -> bytes:
+        results = [(servo, error) for servo in _addressed(instruction, hearing)]
         return self._acknowledge(instruction, results)
 
     def _status(self, servo: EmulatedServo, error: int, data: bytes = b"") -> bytes:
-        if servo.servo_id in self.faults.silent_ids or self._loses_one():
+        if self._stays_silent(servo):
             return b""
         answer = status_packet(servo.servo_id, error | servo.alert, data)
         if servo.servo_id in self.faults.corrupt_ids:
             answer = answer[:-3] + bytes((answer[-3] ^ 0x10,)) + answer[-2:]
         return answer
 
-    def _loses_one(self) -> bool:
-        if self.faults.lose_share and self._random.random() < self.faults.lose_share:
+    def _stays_silent(self, servo: EmulatedServo) -> bool:
+        """Whether its answer, which is due, is lost."""
+        faults = self.faults
+        if servo.servo_id in faults.silent_ids or (faults.lose_share and self._random.random() < faults.lose_share):
             return True
-        if self.faults.lose_next <= 0:
+        if faults.lose_next <= 0:
             return False
-        self.faults.lose_next -= 1
+        faults.lose_next -= 1
         return True
 
     def _refresh(self, address: int = 0, length: int = 0xFFFF) -> None:
@@ -287,9 +296,11 @@ class ServoChain:
                 self._link.move()
 
 
-def _addressed(instruction: Instruction, hearing: list[EmulatedServo]) -> Iterator[EmulatedServo]:
-    everyone = instruction.servo_id == BROADCAST_ID
-    return (servo for servo in hearing if everyone or servo.servo_id == instruction.servo_id)
+def _addressed(instruction: Instruction, hearing: dict[int, EmulatedServo]) -> list[EmulatedServo]:
+    if instruction.servo_id == BROADCAST_ID:
+        return list(hearing.values())
+    servo = hearing.get(instruction.servo_id)
+    return [] if servo is None else [servo]
 
 
 def _address_and_data(parameters: bytes) -> tuple[int, bytes]:

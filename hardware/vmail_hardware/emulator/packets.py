@@ -42,15 +42,15 @@ def packet(servo_id: int, code: int, parameters: bytes | bytearray) -> bytes:
 
 def fast_status_packet(answers: list[tuple[int, int, bytes]]) -> bytes:
     """The one answer to a fast sync read: (id, error, data) of every servo, each followed by the checksum so far."""
-    length = 1 + sum(len(data) + 4 for _, _, data in answers)
-    parts = [HEADER + bytes((0, BROADCAST_ID, length & 0xFF, length >> 8, STATUS))]
-    crc = crc16(parts[0])
+    length = 1 + sum([len(data) + 4 for _, _, data in answers])
+    part, crc = HEADER + bytes((0, BROADCAST_ID, length & 0xFF, length >> 8, STATUS)), 0
+    parts = []
     for servo_id, error, data in answers:
-        parts.append(bytes((error, servo_id)) + data)
-        crc = crc16(parts[-1], crc)
-        parts.append(crc.to_bytes(2, "little"))
-        crc = crc16(parts[-1], crc)
-    return b"".join(parts)
+        part += bytes((error, servo_id)) + data
+        parts.append(part)
+        crc = crc16(part, crc)
+        part = crc.to_bytes(2, "little")  # counts for the next one's
+    return b"".join(parts) + part
 
 
 class InstructionParser:
@@ -72,4 +72,4 @@ class InstructionParser:
 def _instruction(whole: bytes) -> Instruction:
     intact = crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
     body = unstuffed(whole)[PREFIX:-2]
-    return Instruction(servo_id=whole[4], code=body[0], parameters=body[1:], intact=intact)
+    return Instruction(whole[4], body[0], body[1:], intact)

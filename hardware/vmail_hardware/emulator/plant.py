@@ -77,7 +77,7 @@ class FirstOrderPlant:
             self._advance()
             joints = zip(self._position, self._goal, self._strength, strict=True)
             currents = [self._stiffness * strength * (goal - position) for position, goal, strength in joints]
-            return list(self._position), list(self._velocity), currents
+            return self._position, self._velocity, currents  # lists that nobody changes: new ones take their place
 
     def positions(self) -> np.ndarray:
         """(N,) rad now."""
@@ -102,12 +102,13 @@ class FirstOrderPlant:
         if elapsed < _SHORTEST_STEP_S:
             return
         self._time = now
-        farthest = self._max_speed * elapsed
-        share = 1.0 - math.exp(-elapsed / self._time_constant)
+        most = self._max_speed
+        per_s = (1.0 - math.exp(-elapsed / self._time_constant)) / elapsed
         # Joint by joint: for so few, numpy takes longer.
-        for joint, (position, goal, strength) in enumerate(
-            zip(self._position, self._goal, self._strength, strict=True)
-        ):
-            step = strength * min(max((goal - position) * share, -farthest), farthest)
-            self._position[joint] = position + step
-            self._velocity[joint] = step / elapsed
+        joints = zip(self._position, self._goal, self._strength, strict=True)
+        self._velocity = [
+            strength * min(max((goal - position) * per_s, -most), most) for position, goal, strength in joints
+        ]
+        self._position = [
+            position + velocity * elapsed for position, velocity in zip(self._position, self._velocity, strict=True)
+        ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
 
@@ -56,7 +57,9 @@ class PlantLink:
         others = first < _PRESENT_ADDRESS or end > _PRESENT_END
         joints = zip(self._servos, self._zero_ticks, self._per_unit, positions, velocities, currents, strict=True)
         for servo, zero, (per_rad, per_rad_s, per_ma), position, velocity, current in joints:
-            units = min(max(round(current * per_ma), -_MOST_CURRENT), _MOST_CURRENT)
+            units = round(current * per_ma)
+            if not -_MOST_CURRENT <= units <= _MOST_CURRENT:
+                units = int(math.copysign(_MOST_CURRENT, units))
             speed, ticks = round(velocity * per_rad_s), round(position * per_rad + (zero + servo.origin))
             servo.set_bytes(_PRESENT_ADDRESS, _PRESENT.pack(units, speed, ticks))
             if others:
@@ -83,12 +86,12 @@ class PlantLink:
         self._plant.set_goals(goals, strength)
 
     @property
-    def stuck_ids(self) -> set[int]:
+    def stuck_ids(self) -> Set[int]:
         """Servos whose joint does not move."""
-        return set(self._stuck)
+        return self._stuck.keys()
 
     def _hold_stuck_ones(self) -> None:
-        if set(self._stuck) == self._faults.stuck_ids:
+        if self._stuck.keys() == self._faults.stuck_ids:
             return
         positions, _, _ = self._plant.measured()
         present = {servo.servo_id: angle for servo, angle in zip(self._servos, positions, strict=True)}

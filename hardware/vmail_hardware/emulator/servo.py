@@ -33,6 +33,8 @@ class EmulatedServo:
     """A servo's control table. It knows nothing of the bus or of what it moves; `ServoChain` does.
 
     Attributes:
+        servo_id, baud: registers 7 and 8, the second in bit/s.
+        return_delay_s: register 9, in seconds.
         strength: share of its force that it holds its goal position with, 0 where it holds none.
         origin: ticks that it shows beyond those of its encoder: the homing offset, less the turns that it forgot.
     """
@@ -53,25 +55,11 @@ class EmulatedServo:
         self._by_address = {register.address: register for register in model.registers.values()}
         self._memory = bytearray(max(register.end for register in model.registers.values()))
         self._shut_down = False
+        self.servo_id, self.baud, self.return_delay_s = 0, BAUD_RATES[0], 0.0
         self.strength = 0.0
         self.origin = 0
         for register in model.registers.values():
             self.set(register.name, settings.get(register.name, register.initial))
-
-    @property
-    def servo_id(self) -> int:
-        """Register 7."""
-        return self._memory[7]
-
-    @property
-    def baud(self) -> int:
-        """Bit/s that register 8 stands for."""
-        return BAUD_RATES[self._memory[8]]
-
-    @property
-    def return_delay_s(self) -> float:
-        """Register 9, in seconds."""
-        return self._memory[9] * RETURN_DELAY_UNIT_S
 
     @property
     def alert(self) -> int:
@@ -98,6 +86,12 @@ class EmulatedServo:
             self.strength = min(1.0, max(0.0, share))
         elif name == "homing_offset":
             self.origin = value
+        elif name == "id":
+            self.servo_id = value
+        elif name == "baud_rate":
+            self.baud = BAUD_RATES[value]
+        elif name == "return_delay_time":
+            self.return_delay_s = value * RETURN_DELAY_UNIT_S
 
     def set_bytes(self, address: int, data: bytes) -> None:
         """Set consecutive measured registers from inside, past every rule."""
