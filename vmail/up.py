@@ -52,6 +52,8 @@ class Running:
         """The name of a node that has ended badly, and how."""
         code = self.process.returncode
         how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGALRM:  # see vmail_nodes.leaving
+            how = "ROS did not let it go, so it ended itself, with its devices safe"
         return f"{self.node.name} ({how})"
 
 

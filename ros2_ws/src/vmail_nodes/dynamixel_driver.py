@@ -173,7 +173,12 @@ class DynamixelDriver(ManagedNode):
 
     def deactivate(self) -> None:
         """Torque off. The port stays open."""
-        self.destroy_endpoints(self._endpoints)
+        try:
+            self._end_torque()
+        finally:
+            self.destroy_endpoints(self._endpoints)
+
+    def _end_torque(self) -> None:
         if self._torque.may_be_on:
             try:
                 self._set_torque(False)

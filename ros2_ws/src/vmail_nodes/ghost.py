@@ -65,8 +65,8 @@ class Ghost(ManagedNode):
 
     def deactivate(self) -> None:
         """Look and listen no more."""
-        self.destroy_endpoints(self._endpoints)
         self._forget()
+        self.destroy_endpoints(self._endpoints)
 
     def _look(self) -> None:
         """Listen to the camera while there is something to show and somebody to see it."""

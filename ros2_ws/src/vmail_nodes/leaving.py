@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
+from collections.abc import Iterator
 
 SETTLE_S, SETTLE_BUSY_S = 0.2, 0.5
+LEAVE_S = 8.0  # some hundredths of a second are usual, seconds on a machine that is very busy
 
 
 def settle() -> None:
@@ -22,3 +26,18 @@ def settling_time() -> float:
     """How long `settle` waits, in s: the longer, the more processes have waited for a processor in the last minute."""
     waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
     return min(SETTLE_BUSY_S, SETTLE_S * max(1.0, waiting))
+
+
+@contextlib.contextmanager
+def ending_in_time() -> Iterator[None]:
+    """Let SIGALRM end the process where the block takes longer than `LEAVE_S`. Main thread only.
+
+    For what is left once devices are safe: ROS may lock up there for good (see `settle`), with Python's own lock held,
+    so that no handler, thread or other signal than SIGKILL would be heeded.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)

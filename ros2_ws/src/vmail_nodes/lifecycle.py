@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -21,7 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from vmail_nodes.leaving import settle
+from vmail_nodes.leaving import ending_in_time, settle
 from vmail_nodes.readiness import notify_ready
 from vmail_nodes.realtime import request_realtime
 
@@ -62,6 +63,7 @@ class ManagedNode(LifecycleNode):
         self.finalized = False
         self.gave_up = False  # waiting, because the process is to end
         self.interrupted: Callable[[], bool] = lambda: False  # `run` replaces it: a signal asks the process to end
+        self.owns_process = False  # `run` sets it
         self.autostart = bool(self.parameter("autostart", True, "Configure and activate at once when started."))
         self.realtime_priority = self.parameter(
             "realtime_priority", realtime_priority, "SCHED_RR priority of the process; 0 is none.", 0, 99
@@ -127,19 +129,23 @@ class ManagedNode(LifecycleNode):
                 time.sleep(RETRY_PERIOD_S)
 
     def destroy_endpoints(self, endpoints: list[Any]) -> None:
-        """Destroy services, subscriptions and timers, and empty the list."""
+        """Destroy services, subscriptions and timers, and empty the list.
+
+        To be called once devices are safe: the process may end in there, see `ending_in_time`.
+        """
         if endpoints:
             settle()
-        while endpoints:
-            endpoint = endpoints.pop()
-            if isinstance(endpoint, Service):
-                self.destroy_service(endpoint)
-            elif isinstance(endpoint, Subscription):
-                self.destroy_subscription(endpoint)
-            elif isinstance(endpoint, Timer):
-                self.destroy_timer(endpoint)
-            else:
-                raise TypeError(f"{endpoint!r} is neither service, subscription nor timer")
+        with ending_in_time() if self.owns_process else contextlib.nullcontext():
+            while endpoints:
+                endpoint = endpoints.pop()
+                if isinstance(endpoint, Service):
+                    self.destroy_service(endpoint)
+                elif isinstance(endpoint, Subscription):
+                    self.destroy_subscription(endpoint)
+                elif isinstance(endpoint, Timer):
+                    self.destroy_timer(endpoint)
+                else:
+                    raise TypeError(f"{endpoint!r} is neither service, subscription nor timer")
 
     def fail(self, message: str) -> None:
         """End the process with a non-zero code after an orderly stop, from any callback."""
@@ -228,7 +234,7 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
     node: ManagedNode | None = None
     try:
         node = node_class()
-        node.interrupted = interruption
+        node.interrupted, node.owns_process = interruption, True
         refusal = request_realtime(node.realtime_priority)
         if refusal is not None:
             node.get_logger().warning(refusal)
@@ -241,12 +247,14 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
             signal.signal(number, signal.SIG_IGN)
         if node is not None:
             settle()
-            node.destroy_node()
-        # Whatever still refers to the node keeps its DDS participant, and that 17 MB of shared memory after the end.
-        node = None
-        gc.unfreeze()
-        gc.collect()
-        rclpy.try_shutdown()
+        with ending_in_time():
+            if node is not None:
+                node.destroy_node()
+            # Whatever still refers to the node keeps its DDS participant, and that 17 MB of shared memory for good.
+            node = None
+            gc.unfreeze()
+            gc.collect()
+            rclpy.try_shutdown()
 
 
 class _Interruption:

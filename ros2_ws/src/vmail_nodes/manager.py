@@ -78,8 +78,8 @@ class Manager(ManagedNode):
 
     def deactivate(self) -> None:
         """Take all down that are up. Those that have ended by themselves are left alone."""
-        self.destroy_endpoints(self._endpoints)
         self._take_down()
+        self.destroy_endpoints(self._endpoints)
 
     def _bring_up(self) -> None:
         """Raises NodeError with the name of the node that does not come up; then none is, as far as they obey."""

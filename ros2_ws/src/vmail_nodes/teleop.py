@@ -131,11 +131,11 @@ class Teleop(ManagedNode):
 
     def deactivate(self) -> None:
         """Command no more; the driver then holds."""
-        self.destroy_endpoints(self._endpoints)
         self._handover.cancel()
         if self._running:
             self._stop("deactivated")
         self._opened.close()
+        self.destroy_endpoints(self._endpoints)
 
     def _on_image(self, message: Image) -> None:
         self._seen_picture = True

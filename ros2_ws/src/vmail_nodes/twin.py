@@ -123,9 +123,9 @@ class Twin(ManagedNode):
 
     def deactivate(self) -> None:
         """Unplug the servos and stop time, once whoever drives them has switched torque off."""
-        self.destroy_endpoints(self._endpoints)
         self._running.close()
         self._frames = None
+        self.destroy_endpoints(self._endpoints)
 
     def _await_quiet(self) -> None:
         """A driver holds the last goals once its commander is silent for a while: after a reset that would pull."""
