@@ -133,6 +133,24 @@ def test_what_is_not_installed_is_told_with_what_it_is_for(monkeypatch: pytest.M
     assert without.level is Level.NOTE and "vmail[ros]" in without.mend
 
 
+@pytest.mark.parametrize(
+    ("base", "arguments", "said"),
+    [
+        ("/root/.pyenv/versions/3.11.7", "'--prefix=/root/.pyenv/versions/3.11.7'", True),
+        ("/usr/local", "'--enable-optimizations' '--with-lto'", False),
+        ("/usr", "'--prefix=/usr'", False),
+    ],
+)
+def test_a_python_that_was_built_to_be_slow_is_told(
+    monkeypatch: pytest.MonkeyPatch, base: str, arguments: str, said: bool
+) -> None:
+    monkeypatch.setattr(machine.sys, "base_prefix", base)
+    monkeypatch.setattr(machine.sysconfig, "get_config_var", {"CONFIG_ARGS": arguments}.get)
+    found = by_name(list(machine.check_python()))
+    assert ("python's speed" in found) == said
+    assert not said or found["python's speed"].level is Level.NOTE and base in found["python's speed"].detail
+
+
 def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fastdds_1").write_text("")
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda folder: Usage(1e12, 1e12, 1e8))
