@@ -191,3 +191,60 @@ def test_what_cannot_be_done_is_one_clear_error_and_changes_nothing(
     said = capsys.readouterr().err
     assert reason in said and said.count("\n") == 1
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_stray_file_hides_no_take_but_keeps_it_from_being_deleted(
+    takes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (takes / "take_0001" / "notes.txt").write_text("the good one")
+    (takes / "take_0002" / "metadata.yaml.tmp").write_text("")  # as a full disk leaves it
+    assert main(["takes", str(takes)]) == 0
+    said = capsys.readouterr().out
+    assert "take_0001" in said and "take_0002" in said
+    assert main(["takes", str(takes / "take_0001"), "--delete"]) == 2
+    assert "notes.txt" in capsys.readouterr().err and (takes / "take_0001").is_dir()
+    assert main(["takes", str(takes / "take_0002"), "--delete"]) == 0
+    assert not (takes / "take_0002").exists()
+
+
+def test_what_is_to_be_typed_can_be_copied_as_it_is(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spaced = takes.rename(takes.parent / "my takes")
+    set_aside(spaced / "take_0001", REJECTED)
+    assert main(["takes", str(spaced)]) == 0
+    assert f"`rm -r '{spaced}/{REJECTED}'`" in capsys.readouterr().out
+    cut_off(spaced / "take_0002")
+    assert main(["takes", str(spaced)]) == 1
+    assert f"`vmail recover '{spaced}/take_0002' --out" in capsys.readouterr().out
+
+
+def test_links_to_takes_are_left_alone(takes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = takes / "best"
+    link.symlink_to("take_0001")
+    for act in (["--delete"], ["--trim", "0", "3"]):
+        assert main(["takes", str(link), *act]) == 2
+        assert "is a link to" in capsys.readouterr().err
+    assert link.is_symlink() and facts(takes / "take_0001").trouble == ""
+
+
+def test_deleting_the_take_that_one_stands_in(takes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(takes / "take_0001")
+    assert main(["takes", ".", "--delete"]) == 0
+    assert not (takes / "take_0001").exists() and (takes / "take_0002").is_dir()
+
+
+def test_trimming_keeps_labels_as_they_are_and_checksums(tmp_path: Path) -> None:
+    labels = {"operator": "No", "task": "12:30", "take": "on"}
+    bag = write_bag(tmp_path / "take_0001", make_take(ticks=40), notes=labels)
+    assert main(["takes", str(bag), "--trim", "0", "2"]) == 0
+    found = facts(bag)
+    assert (found.operator, found.task) == ("No", "12:30")
+    (file,) = bag.glob("*.mcap")
+    whole = file.read_bytes()
+    random, noticed, silent = np.random.default_rng(0), 0, 0
+    told = [(take.pictures, take.commands, take.seconds) for take in [facts(bag)]]
+    for place in random.integers(len(whole) // 4, len(whole) // 2, 8):  # among the pictures
+        file.write_bytes(whole[:place] + bytes((whole[place] ^ 8,)) + whole[place + 1 :])
+        spoilt = facts(bag)
+        noticed += bool(spoilt.trouble)
+        silent += not spoilt.trouble and [(spoilt.pictures, spoilt.commands, spoilt.seconds)] != told
+    assert noticed >= 6 and not silent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from vmail_core.robot import RobotSpec
 from vmail_nodes.take import DISCARDED, UNTRIMMED, free_place
 
 STORAGE = (".mcap", ".db3")
+METADATA = "metadata.yaml"
 LABELS = ("task", "operator", "commander")
 LABEL_RANKS = {"task": 3, "operator": 4, "commander": 2}
 GOOD = "good"
@@ -61,12 +63,15 @@ class TakeFacts:
 
 
 def is_take(path: Path) -> bool:
-    """Whether the folder is a bag, whole or not, and nothing else."""
-    if not path.is_dir():
-        return False
-    inside = list(path.iterdir())
-    return any(file.suffix in STORAGE for file in inside) and all(
-        file.is_file() and (file.suffix in STORAGE or file.name == "metadata.yaml") for file in inside
+    """Whether the folder is a bag, whole or not. Files of other kinds may lie in it, folders may not."""
+    inside = list(path.iterdir()) if path.is_dir() else []
+    return any(file.suffix in STORAGE for file in inside) and all(file.is_file() for file in inside)
+
+
+def strangers(take: Path) -> list[str]:
+    """What lies in a take and is no part of a bag; a disk that was full leaves metadata.yaml.tmp, which is."""
+    return sorted(
+        file.name for file in take.iterdir() if file.suffix not in STORAGE and file.name.split(".tmp")[0] != METADATA
     )
 
 
@@ -78,7 +83,7 @@ def find_takes(folder: str | Path) -> list[Path]:
     found = [folder] if is_take(folder) else sorted(path for path in folder.glob("*") if is_take(path))
     if not found:
         aside = "".join(f"; {line}" for line in put_aside(folder))
-        records = f"`vmail up dclaw_teleop_demo record:={folder}` records some"
+        records = f"`vmail up dclaw_teleop_demo record:={shlex.quote(str(folder))}` records some"
         raise FileNotFoundError(f"no take in {folder}{aside or f'; {records}'}")
     return found
 
@@ -87,17 +92,16 @@ def put_aside(folder: Path) -> list[str]:
     """What lies in hidden folders beside the takes, and what one can do with it; a line for each."""
     rejected, discarded, untrimmed = folder / REJECTED, folder / DISCARDED, folder / UNTRIMMED
     counts = {place: sum(map(is_take, place.glob("*"))) for place in (rejected, discarded, untrimmed)}
-    lines = []
+    lines, typed = [], {place: shlex.quote(str(place)) for place in (folder, *counts)}  # to be copied as they are
     if counts[rejected]:
-        lines.append(
-            f"{_takes(counts[rejected])} rejected: `vmail takes {rejected}` says why, `rm -r {rejected}` deletes them"
-        )
+        said = f"{_takes(counts[rejected])} rejected: `vmail takes {typed[rejected]}` says why"
+        lines.append(f"{said}, `rm -r {typed[rejected]}` deletes them")
     if counts[discarded]:
-        back = f"`mv {discarded}/TAKE {folder}/` brings one back, `rm -r {discarded}` deletes them"
+        back = f"`mv {typed[discarded]}/TAKE {typed[folder]}/` brings one back, `rm -r {typed[discarded]}` deletes them"
         lines.append(f"{_takes(counts[discarded])} discarded after being kept: {back}")
     if counts[untrimmed]:
         kept = f"{_takes(counts[untrimmed])} kept as before trimming"
-        lines.append(f"{kept}: `vmail takes {untrimmed}` lists them, `rm -r {untrimmed}` deletes them")
+        lines.append(f"{kept}: `vmail takes {typed[untrimmed]}` lists them, `rm -r {typed[untrimmed]}` deletes them")
     return lines
 
 
@@ -202,7 +206,12 @@ def film(path: Path, robot: RobotSpec, out: Path) -> int:
         shown = [(event.stamp_ns, event.value) for event in bag.events() if event.topic == IMAGE]
     if len(shown) < 2:
         raise BagError(f"{path} has {len(shown)} pictures: nothing to film")
-    rate = 1e9 / float(np.median(np.diff([stamp for stamp, _ in shown])))
+    if len({picture.shape for _, picture in shown}) > 1:
+        raise BagError(f"{path} has pictures of several sizes: its camera was changed meanwhile")
+    period_ns = float(np.median(np.diff([stamp for stamp, _ in shown])))
+    if not period_ns > 0.0:
+        raise BagError(f"{path} has pictures whose stamps do not increase: nothing tells how fast to show them")
+    rate = 1e9 / period_ns
     larger = max(1, -(-FILM_PIXELS // shown[0][1].shape[0]))
     frames = np.stack([picture.repeat(larger, 0).repeat(larger, 1) for _, picture in shown])
     even = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]

@@ -28,6 +28,7 @@ from typing import IO
 import yaml
 
 from vmail.graph import GraphNode, fastdds_profile, graph_arguments, graph_names, parse_assignments
+from vmail.log_lines import LogLines
 from vmail.preflight import checked_graph
 from vmail.signals import SignalNote, handled_by
 from vmail_nodes.readiness import notify_ready
@@ -36,24 +37,28 @@ __all__ = ["Graph", "node_environment", "parse_assignments", "run_graph", "up", 
 
 STOP_TIMEOUT_S = 20.0  # a driver lets go gently, and a node that still loads on a busy machine hears nothing yet
 POLL_PERIOD_S = 0.1
+LOG_PATIENCE_S = 1.0
 COLORS = (36, 33, 32, 35, 34)
+DRIVER = "vmail_nodes.dynamixel_driver"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclasses.dataclass
 class Running:
-    """A node's process and the thread that prints its lines."""
+    """A node's process and the thread that reads its lines."""
 
     node: GraphNode
     process: subprocess.Popen
-    printer: threading.Thread
+    reader: threading.Thread
 
     def failure(self) -> str:
         """The name of a node that has ended badly, and how."""
         code = self.process.returncode
         how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         if code == -signal.SIGALRM:  # see vmail_nodes.leaving
-            how = "ROS did not let it go, so it ended itself, with its devices safe"
+            how = "ROS did not let it go, so it ended itself"
+        if code < 0 and self.node.module == DRIVER:
+            how += "; where its last lines do not tell that torque is off, cut the servos' power"
         return f"{self.node.name} ({how})"
 
 
@@ -89,12 +94,14 @@ class Graph:
     def __init__(self, nodes: list[GraphNode], run_dir: Path, output: IO[str] | None = None) -> None:
         """Nothing runs before `start`. The nodes' lines go to `output`, by default to standard output."""
         self._nodes, self._run_dir, self._output = nodes, run_dir, output
+        self._log: LogLines | None = None
         self._running: list[Running] = []
         self._starting: dict[str, socket.socket] = {}  # on which those that are not active yet will say that they are
 
     def start(self) -> None:
         """Start every node, in order."""
         width = max(len(node.name) for node in self._nodes)
+        self._log = LogLines(self._output)
         for index, node in enumerate(self._nodes):
             # A session of its own keeps the terminal's Ctrl-C from reaching all nodes at once; `stop` has an order.
             with _signals_blocked():
@@ -115,9 +122,9 @@ class Graph:
             prefix = f"[{node.name}]".ljust(width + 2)
             if self._output is None and sys.stdout.isatty():
                 prefix = f"\033[{COLORS[index % len(COLORS)]}m{prefix}\033[0m"
-            printer = threading.Thread(target=_print_lines, args=(process.stdout, prefix, self._output), daemon=True)
-            printer.start()
-            self._running.append(Running(node, process, printer))
+            reader = threading.Thread(target=_read_lines, args=(process.stdout, prefix, self._log), daemon=True)
+            reader.start()
+            self._running.append(Running(node, process, reader))
 
     def _listen_to(self, node: GraphNode) -> str:
         """Where the node says that it is active, see sd_notify(3): not a file, whose path may be too long."""
@@ -157,6 +164,8 @@ class Graph:
         for receiver in self._starting.values():
             receiver.close()
         self._starting = {}
+        if self._log is not None:
+            self._log.close(LOG_PATIENCE_S)
         return failed
 
 
@@ -240,9 +249,9 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def _print_lines(stream: IO[str], prefix: str, output: IO[str] | None) -> None:
+def _read_lines(stream: IO[str], prefix: str, log: LogLines) -> None:
     for line in stream:
-        print(f"{prefix} {line}", end="", file=output, flush=True)
+        log.put(f"{prefix} {line}")
 
 
 def _end(nodes: list[Running]) -> None:
@@ -255,7 +264,7 @@ def _end(nodes: list[Running]) -> None:
         if harder is not None:
             _signal(nodes, harder)
     for running in nodes:
-        running.printer.join(1.0)
+        running.reader.join(LOG_PATIENCE_S)
 
 
 def _signal(nodes: list[Running], number: int) -> None:

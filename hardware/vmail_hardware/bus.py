@@ -369,10 +369,24 @@ class DynamixelBus:
         """
         if seconds > 0.0:
             wake(self._servos, self._watchdog)
-            ramp(self._servos, 1.0, 0.0, seconds)
+            ramp(self._servos, self._held_share(), 0.0, seconds)
         self.set_torque(False)
         self._servos.require("bus_watchdog", 0)  # one that has tripped refuses goals, those of force, too
         self._servos.require("goal_pwm", *self._servos.pwm_limit.tolist())  # as other programs expect it
+
+    def _held_share(self) -> np.ndarray:
+        """Share of full force that each servo has now, (N,): one that has none must not get any while it lets go.
+
+        A servo that is silent counts as one with all of it.
+        """
+        found, most = self._servos.values("goal_pwm"), np.maximum(self._servos.pwm_limit, 1)
+        held = [found.get(servo_id, limit) for servo_id, limit in zip(self._ids, most.tolist(), strict=True)]
+        return np.clip(np.array(held) / most, 0.0, 1.0)
+
+    def torque_is_on(self) -> bool:
+        """Whether any servo has torque now, as they say themselves. Raises BusReadError, BusLostError."""
+        with self._link.unhurried():
+            return bool(self._servos.known("torque_enable").any())
 
     def read_all_health(self) -> list[ServoHealth]:
         """Health of every servo, one after the other. Raises BusReadError, BusLostError: as `read_health`."""

@@ -20,7 +20,7 @@ _UNHURRIED_TIMEOUT_MS = 400.0
 # Packets that are looked at for each answer that is waited for: a line that babbles must not stall a loop.
 _PATIENCE = 4
 # Of the wait for an answer: when a fast sync read fails, a plain one must still fit into the same tick of 10 ms.
-# (Beyond the time of the bytes, of which the SDK counts some more than come.)
+# (Beyond the time of the bytes, the question's included: the wait begins while that is still on its way.)
 _FAST_SHARE, _AFTER_FAST_SHARE = 0.45, 0.6
 _ORDERS = 256  # of servos, before the first comes again
 
@@ -133,7 +133,8 @@ class SdkLink:
         with self._transaction() as port:
             if not self._waiting_longer:
                 port.reply_timeout_ms *= _FAST_SHARE
-            result = self._handler.ask(port, order.question(address, length, True), PREFIX + size)
+            question = order.question(address, length, True)
+            result = self._handler.ask(port, question, len(question) + PREFIX + size)
             self._check_sent(result, servo_ids)
             for _ in range(_PATIENCE):
                 packet, result = self._handler.rxPacket(port, True)

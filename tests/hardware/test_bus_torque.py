@@ -144,3 +144,24 @@ def test_a_long_release_feeds_the_watchdogs(
     monkeypatch.setattr(torque_ramp.time, "sleep", pauses.append)
     bus.release(10.0)
     assert sum(pauses) == pytest.approx(10.0) and max(pauses) <= 0.1
+
+
+def test_a_limp_joint_gets_no_force_while_it_is_let_go(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec
+) -> None:
+    bus.set_torque(True)
+    limp = emulated.servo(spec.servo_ids[2])
+    limp.set("goal_pwm", 0)  # as where its cable dropped out while torque came on
+    bus.write_goals(spec.rest)
+    bus.read()  # by now the plant has heard of it
+    emulated.plant.push(np.where(np.arange(9) == 2, spec.rest + 0.5, spec.rest))
+    before = emulated.plant.positions()[2]
+    bus.release(0.3)
+    assert emulated.plant.positions()[2] == pytest.approx(before, abs=TICK)
+    assert not any(emulated.servo(servo_id).get("torque_enable") for servo_id in spec.servo_ids)
+
+
+def test_whether_torque_is_on_is_asked_of_the_servos(bus: DynamixelBus, emulated: EmulatedBus) -> None:
+    assert not bus.torque_is_on()
+    emulated.servo(21).set("torque_enable", 1)
+    assert bus.torque_is_on()

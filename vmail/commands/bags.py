@@ -32,7 +32,12 @@ def register(commands: Any) -> None:
     )
     importing.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the episodes")
     importing.add_argument("--robot", help="robot that a bag was recorded with: name or YAML file [dclaw]")
-    importing.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the frames [as recorded]")
+    importing.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the frames [of a bag: what its robot's file says; of others: as they are]",
+    )
     importing.add_argument("--task", help="name of the task [what the recorder noted]")
     importing.add_argument(
         "--period", type=float, metavar="SECONDS", help="from frame to frame, where a file does not tell"

@@ -51,8 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--trim {start:g} {end:g}: give two times in seconds, the first one smaller")
         print(trim(arguments.path, start, end))
     else:
+        from vmail.takes import strangers
         from vmail_nodes.take import delete_take
 
+        other = strangers(arguments.path)
+        if other:
+            raise ValueError(f"{arguments.path} also holds {', '.join(other)}: move that away, then delete the take")
         delete_take(arguments.path)
         print(f"deleted {arguments.path}")
     return 0

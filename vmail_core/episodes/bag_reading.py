@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,16 +230,17 @@ def _openable(path: Path) -> Path:
             )
         raise BagError(f"{path} was cut off while it was recorded; {_next_step(path)}")
     if any(path.glob("*.db3")):
-        raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {path}`")
+        raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {shlex.quote(str(path))}`")
     if any((inner / "metadata.yaml").is_file() for inner in path.iterdir()):
-        raise BagError(f"{path} is a folder of takes: give the takes in it, {path}/*")
+        raise BagError(f"{path} is a folder of takes: give the takes in it, {shlex.quote(str(path))}/*")
     raise BagError(f"{path} is not a rosbag2 folder: it has neither metadata.yaml nor an .mcap or .db3 file")
 
 
 def _next_step(path: Path) -> str:
     if not any(_begins_as_bag(file) for file in _content_files(path)):
         return "its first bytes are not those of a bag: copy it again from where it was recorded, or leave it out"
-    return f"run `vmail recover {path} --out {path.with_suffix('') if path.is_file() else path}_recovered`"
+    new = f"{path.with_suffix('') if path.is_file() else path}_recovered"
+    return f"run `{shlex.join(['vmail', 'recover', str(path), '--out', new])}`"
 
 
 def _begins_as_bag(file: Path) -> bool:

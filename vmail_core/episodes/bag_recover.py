@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import yaml
 from mcap.records import Channel, Chunk, Footer, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vmail_core.episodes.bag_reading import NOTES, NOTES_TYPE, BagError
+from vmail_core.episodes.bag_writing import open_writer
 from vmail_core.episodes.staging import new_folder
 
 __all__ = ["BagError", "RecoverReport", "recover_bag", "trim_bag"]
@@ -51,7 +54,7 @@ class RecoverReport:
     def __str__(self) -> str:
         """Say it in two or three lines."""
         saved = f"{sum(self.messages.values())} messages, {self.seconds:.1f} s, of {self.bag} are saved in {self.out}"
-        return "\n".join([saved, *self.broken, f"next: vmail import {self.out} --out EPISODES"])
+        return "\n".join([saved, *self.broken, f"next: vmail import {shlex.quote(self.out)} --out EPISODES"])
 
 
 def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
@@ -71,8 +74,9 @@ def recover_bag(bag: str | Path, out: str | Path) -> RecoverReport:
     with new_folder(out) as stage:
         # The writer makes the bag's folder and names its files after it: it has its final name inside the new one.
         inner = stage / out.name
-        _rewrite(files, inner, report, {**_custom_data(bag), "recovered": ""})
-        if not report.broken and (bag / "metadata.yaml").is_file():
+        known = _custom_data(bag)
+        _rewrite(files, inner, report, {**(known or {}), "recovered": ""})
+        if not report.broken and known is not None:
             raise BagError(f"{bag} is whole, there is nothing to recover; import it as it is")
         _lift(inner)
     return report
@@ -94,14 +98,18 @@ def trim_bag(bag: str | Path, start_s: float, end_s: float, aside: Path) -> Reco
         raise BagError(f"{bag} is no whole bag; `vmail recover` makes one of what was cut off")
     if aside.exists():
         raise FileExistsError(f"{aside} exists already; move it away")
+    if bag.is_symlink():
+        raise BagError(f"{bag} is a link to {bag.resolve()}: give that")
     report, custom = RecoverReport(str(bag), str(bag)), _custom_data(bag)
+    if custom is None:
+        raise BagError(f"{bag} has a damaged metadata.yaml; run `{_recover(bag)}` first")
     span = f"{start_s:g} to {end_s:g} s of "
     custom["trimmed"] = span + (f"({custom['trimmed']})" if "trimmed" in custom else "what was recorded")
     with new_folder(bag, replace=True, aside=aside) as stage:
         inner = stage / bag.name
         _rewrite(_storage_files(bag), inner, report, custom, (start_s, end_s))
         if report.broken:
-            raise BagError(f"{bag} is damaged ({'; '.join(report.broken)}); run `vmail recover {bag} --out NEW` first")
+            raise BagError(f"{bag} is damaged ({'; '.join(report.broken)}); run `{_recover(bag)}` first")
         _lift(inner)
     return report
 
@@ -123,13 +131,19 @@ def _storage_files(bag: Path) -> list[Path]:
     raise BagError(f"no .mcap file at {bag}; give the folder of a bag, or its .mcap file")
 
 
-def _custom_data(bag: Path) -> dict[str, str]:
-    """Custom data of metadata.yaml, where that was still written."""
+def _recover(bag: Path) -> str:
+    return f"vmail recover {shlex.quote(str(bag))} --out NEW"
+
+
+def _custom_data(bag: Path) -> dict[str, str] | None:
+    """Custom data of metadata.yaml; None where that is missing, as in a bag that was cut off, or damaged."""
     try:
-        metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
-        return dict(metadata["rosbag2_bagfile_information"]["custom_data"] or {})
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return {}  # the usual case: metadata.yaml is what a bag that was cut off lacks
+        # Texts, all of them: rosbags writes YAML 1.2, of which yaml would take "No" for false and "12:30" for 750.
+        metadata = yaml.load((bag / "metadata.yaml").read_text(), Loader=yaml.BaseLoader)
+        custom = metadata["rosbag2_bagfile_information"].get("custom_data")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return None
+    return dict(custom) if isinstance(custom, dict) else {}
 
 
 def _rewrite(
@@ -140,12 +154,10 @@ def _rewrite(
     kept_s: tuple[float, float] = (-math.inf, math.inf),
 ) -> None:
     """Write a new bag at `target`; of the messages those between two times, in seconds after the first one."""
-    writer = Writer(target, version=9, storage_plugin=StoragePlugin.MCAP)
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     counts: collections.Counter[str] = collections.Counter()
     connections: dict[tuple[str, str], Connection] = {}
     notes: dict[str, str] = {}
-    with writer:
+    with contextlib.closing(open_writer(target, {})) as writer:
         first_ns, noted = None, 0
         for schema, channel, message in _salvage(files, report):
             key, log_ns = (channel.topic, schema.name), message.log_time

@@ -16,7 +16,7 @@ from vmail_core.episodes.episode import Episode
 from vmail_core.episodes.store import META
 
 # What numpy and zipfile raise on a file that is damaged or is something else.
-UNREADABLE = (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 def read_dreamer(path: str | Path, period: float, task: str = "") -> Episode:

@@ -76,7 +76,7 @@ def _import_file(
             report.rejected.append(Rejection(f"demonstration {number}", f"{file}: {error}"))
             continue
         provenance = _with_origin(episode.provenance, {"file": file.name, "sha256": report.sha256})
-        name = f"{file.stem}-{report.sha256[:8]}-{number:04d}"
+        name = f"{file.resolve().stem.lstrip('.')}-{report.sha256[:8]}-{number:04d}"
         write_episode(stage, dataclasses.replace(episode, provenance=provenance), name)
         report.add_commands(commands_by(provenance, len(episode)))
         report.episodes.append(f"{name}.npz")

@@ -50,9 +50,10 @@ def read_robomimic(
             for name in sorted(file["data"], key=_number):
                 try:
                     yield _episode(file["data"][name], camera, seconds, notes | {"demonstration": name})
-                except (KeyError, ValueError) as error:
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
                     yield Rejection(name, f"{path}, {name}: {error.args[0]}")
-    except (OSError, KeyError, ValueError) as error:  # h5py raises OSError on what is no HDF5, or is cut off
+    # h5py raises OSError on what is no HDF5, or is cut off.
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no robomimic dataset that can be read: {error}") from error
 
 

@@ -63,10 +63,17 @@ def publish(stage: Path, report: ImportReport) -> None:
     taken = [path.name for path in report.episodes if path.exists()]
     if taken:
         raise FileExistsError(f"{out} already holds {', '.join(taken)}; choose another folder, or remove these files")
-    for name in (path.name for path in report.episodes):
-        os.rename(stage / name, out / name)
     (stage / REPORT).write_text(report.to_json())
-    os.replace(stage / REPORT, _free_report(out))
+    moved: list[str] = []
+    try:
+        for name in (path.name for path in report.episodes):
+            os.rename(stage / name, out / name)
+            moved.append(name)
+        os.replace(stage / REPORT, _free_report(out))
+    except BaseException:  # Ctrl-C, too: all or nothing
+        for name in moved:
+            os.rename(out / name, stage / name)
+        raise
 
 
 def _swap(stage: Path, out: Path, aside: Path | None) -> None:

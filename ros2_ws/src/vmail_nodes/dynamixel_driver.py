@@ -114,6 +114,7 @@ class DynamixelDriver(ManagedNode):
             self._opened.callback(self._close)
             if awake:
                 self._keep_awake()
+            self._torque.may_be_on = self._bus.torque_is_on()  # a program that was killed has left it so
             self.get_logger().info(f"{port}: joints are read {self._bus.how_it_reads}")
             if calibration is not None:
                 calibration.check(self._spec, self._bus.servos, self._read_patiently())
@@ -176,6 +177,11 @@ class DynamixelDriver(ManagedNode):
         try:
             self._end_torque()
         finally:
+            self._end_endpoints()
+
+    def _end_endpoints(self) -> None:
+        """Not while torque may be on: switching it off is tried again, and ROS may lock up in here."""
+        if not self._torque.may_be_on:
             self.destroy_endpoints(self._endpoints)
 
     def _end_torque(self) -> None:
@@ -193,6 +199,7 @@ class DynamixelDriver(ManagedNode):
         self._opened.close()
         if self._torque.may_be_on:  # an attempt before failed
             self._close()
+        self._end_endpoints()
 
     def _close(self) -> None:
         """Switch torque off with patience, also on a port that was lost, and close it. If it fails, call it again."""

@@ -173,18 +173,26 @@ class ManagedNode(LifecycleNode):
         return self._guarded(self.cleanup, "clean up")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lifecycle hook after an unexpected exception: leaves devices safe and the node unconfigured."""
-        return self._end()
+        """Lifecycle hook after an unexpected exception: leaves devices safe and the node unconfigured.
+
+        Where that fails, the node is at its end, and `run` tries once more.
+        """
+        result = self.end()
+        if result != TransitionCallbackReturn.SUCCESS:
+            self.finalized = True
+            self.failure = self.failure or "it could not be left as it should be"
+        return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle hook: deactivates and cleans up, from whatever state."""
         self.finalized = True
-        result = self._end()
+        result = self.end()
         if result != TransitionCallbackReturn.SUCCESS:
             self.failure = self.failure or "it could not be left as it should be"
         return result
 
-    def _end(self) -> TransitionCallbackReturn:
+    def end(self) -> TransitionCallbackReturn:
+        """Deactivate and clean up, from whatever state."""
         ended = [self._guarded(self.deactivate, "deactivate"), self._guarded(self.cleanup, "clean up")]
         failed = any(result != TransitionCallbackReturn.SUCCESS for result in ended)
         return TransitionCallbackReturn.ERROR if failed else TransitionCallbackReturn.SUCCESS
@@ -289,7 +297,10 @@ def _spin(node: ManagedNode, interrupted: Callable[[], bool]) -> int:
         node.get_logger().fatal(f"stopped by an error in a callback:\n{traceback.format_exc()}")
         ok = False
     finally:
-        ended = node.finalized or node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
+        if node.finalized:
+            ended = node.failure is None or node.end() == TransitionCallbackReturn.SUCCESS
+        else:
+            ended = node.trigger_shutdown() == TransitionCallbackReturn.SUCCESS
         executor.shutdown()
     return 0 if ok and ended and node.failure is None else 1
 

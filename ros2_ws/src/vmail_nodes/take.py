@@ -7,24 +7,22 @@ import dataclasses
 import itertools
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
-import zstandard
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
 from vmail_core.durable import sync
+from vmail_core.episodes.bag_writing import open_writer
 
 NOTES_TYPE = "std_msgs/msg/String"
 DISCARDED, UNTRIMMED = ".discarded", ".untrimmed"
 """Folders beside takes, of those that the operator did not want, and as they were before `vmail takes --trim`."""
 _PREFIX = "take_"
-# Of Zstandard, whose own default is 3: that searches a camera's noise for repetitions, in seven times the time, and
-# makes it 4 % smaller (a rendered picture, without noise: 15 %).
-_COMPRESSION_LEVEL = 1
 
 
 class TakeError(OSError):
@@ -67,7 +65,7 @@ class Take:
         self._connections: dict[str, Connection] = {}
         self._last_ns = 0
         try:
-            self._writer = _open(path, notes)
+            self._writer = open_writer(path, notes)
         except (OSError, WriterError) as error:
             raise TakeError(f"cannot create {path}: {error}; choose another output folder") from error
         text = self._typestore.types[NOTES_TYPE](data=json.dumps(notes))
@@ -132,23 +130,11 @@ class Take:
         storage = self._writer.storage
         if isinstance(storage, McapWriter):
             storage.bio.raw.close()
+        recover = shlex.join(["vmail", "recover", str(self.path), "--out", f"{self.path}_recovered"])
         return TakeError(
             f"cannot write {self.path}: {error.strerror or error}; free some space, then save what was written with "
-            f"`vmail recover {self.path} --out {self.path}_recovered`, or delete it"
+            f"`{recover}`, or delete it"
         )
-
-
-def _open(path: Path, notes: dict[str, str]) -> Writer:
-    writer = Writer(path, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    for key, value in notes.items():
-        writer.set_custom_data(key, value)
-    writer.open()
-    if isinstance(writer.storage, McapWriter):
-        # With a checksum in each chunk an import notices a damaged bag: rosbags itself writes none.
-        compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=True)
-        writer.storage.compressor = compressor.compress
-    return writer
 
 
 def next_take(folder: Path) -> Path:
@@ -184,7 +170,14 @@ def free_place(folder: Path, name: str) -> Path:
 
 
 def delete_take(path: Path) -> None:
-    """Delete a take; it is gone at once even when deleting its files takes time or is interrupted."""
+    """Delete a take; it is gone at once even when deleting its files takes time or is interrupted.
+
+    Raises:
+        OSError: `path` is a link to a take, or the take cannot be deleted.
+    """
+    path = Path(os.path.abspath(path))  # "takes/." and the like have no name of their own
+    if path.is_symlink():
+        raise OSError(f"{path} is a link to {path.resolve()}: give that")
     doomed = path.with_name(f".discarded-{path.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(path, doomed)

@@ -156,3 +156,12 @@ def test_damage_in_the_middle_ends_the_salvage_there(tmp_path):
     saved = contents(tmp_path / "saved")
     assert 0 < len(saved) < len(whole)
     assert saved == whole[: len(saved)]
+
+
+@pytest.mark.parametrize("left", ["", "rosbag2_bagfile_info", "- 1\n"])
+def test_a_bag_whose_metadata_is_torn_is_recovered_not_called_whole(tmp_path, left):
+    bag = long_bag(tmp_path)
+    before = contents(bag)
+    (bag / "metadata.yaml").write_text(left)
+    recover_bag(bag, tmp_path / "new")
+    assert contents(tmp_path / "new") == before

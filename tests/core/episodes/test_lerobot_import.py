@@ -455,3 +455,12 @@ def test_the_same_dataset_twice_is_noticed(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "out" / "import_report.json").read_text())
     assert "has the same content as" in report["sources"][1]["rejected"][0]["reason"]
     assert len(load_episodes(tmp_path / "out")) == 3
+
+
+def test_a_dataset_that_lacks_an_episode_is_refused(tmp_path: Path, capsys) -> None:
+    folder = write_dataset(tmp_path / "push")
+    info = json.loads((folder / "meta/info.json").read_text())
+    (folder / "meta/info.json").write_text(json.dumps(info | {"total_episodes": 7}))
+    code, out = imported(folder)
+    assert code != 0 and not out.exists()
+    assert "says 7 episodes" in capsys.readouterr().err

@@ -109,8 +109,14 @@ def open_dataset(folder: Path) -> Dataset:
     files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
         raise FileNotFoundError("no file meta/episodes/*/*.parquet; download the dataset again")
-    episodes = [row for file in files for row in _episodes(file)]
-    return Dataset(folder, info, sorted(episodes, key=lambda row: row["episode_index"]))
+    episodes = sorted((row for file in files for row in _episodes(file)), key=lambda row: row["episode_index"])
+    found, told = [row["episode_index"] for row in episodes], info.get("total_episodes", len(episodes))
+    if found != list(range(told)):
+        raise ValueError(
+            f"{INFO} says {told} episodes, and meta/episodes has {len(found)} rows, of {len(set(found))} of them; "
+            "download the dataset again"
+        )
+    return Dataset(folder, info, episodes)
 
 
 def read_json(file: Path, remedy: str) -> dict[str, Any]:

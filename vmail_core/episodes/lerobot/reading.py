@@ -70,7 +70,7 @@ def read_lerobot(
             name = f"episode {row['episode_index']}"
             try:
                 yield _episode(plan, row, rows, task)
-            except (OSError, KeyError, TypeError, ValueError) as error:
+            except (OSError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                 yield Rejection(name, f"{folder}, {name}: {_reason(error)}")
 
 
