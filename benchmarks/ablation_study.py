@@ -96,7 +96,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "imitation_1": {"policy.imitation": 1.0},
     "no_self_imitation": {"policy.self_imitation": 0.0},
     "self_imitation": {"policy.self_imitation": 0.5},
+    # Without Eq. 8 there is no D either, so no self-imitation and no exploration where D finds practice unlike.
     "cloning_alone": {"policy.imitation": 0.0},
+    "no_eq8": {"policy.imitation": 1e-9},  # D, critic and what goes by them learn on; only Eq. 8 itself counts nothing
     "no_cloning": {"policy.cloning": 0.0, "policy.warm_start": 0, "policy.self_imitation": 0.0},
     "no_cloning_but_entropy": {
         "policy.cloning": 0.0,

@@ -110,7 +110,7 @@ class Policy(Section):
     reward: Literal["log_d", "d", "logit"] = "log_d"
     bootstrap: bool = True
     imagine_from: int | None = within(None, 1)  # start states per update; None: every belief but a chunk's last
-    imitation: float = within(1.0)  # weight of Eq. 8; 0 leaves cloning on latents, a control
+    imitation: float = within(1.0)  # weight of Eq. 8; 0 leaves cloning on latents: no D or critic
     entropy: float = within(0.0)  # weight of the policy's entropy (GAIL), which also keeps actions off their limits
     cloning: float = within(0.0)  # weight of the cloning term on expert latents
     cloning_noise: float = within(
