@@ -1,7 +1,8 @@
 """V-MAIL's update written straightforwardly in eager torch: what the learner's speed is measured against.
 
-The same networks and sizes as `vmail_core.learners.vmail`, written as one would from the paper: a loop over time with
-whole cells, demonstrations and practice in two passes, standard layouts and Adam. Every frame is decoded, also where
+The same networks and sizes as `vmail_core.learners.vmail`, written as one would from the paper, and as Dreamer's code
+is: pictures encoded and decoded at once, a loop over time with whole cells between, demonstrations and practice in two
+passes, standard layouts and Adam. Every frame is decoded, also where
 the preset decodes a share: that choice is part of the ratio. What costs no time is left out (noise on latents,
 normalised returns, other rewards than the logit, the encoder of joint angles).
 """
@@ -75,15 +76,16 @@ class EagerVMAIL:
         deter = pixels.new_zeros(pixels.shape[1], m.deter)
         stoch = pixels.new_zeros(pixels.shape[1], m.stoch)
         states, divergence = [], []
-        for image, action in zip(pixels, actions, strict=True):
+        embeds = self.encoder(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+        for embed, action in zip(embeds, actions, strict=True):
             deter = self.remember(deter, stoch, action)
             prior = self._gaussian(self.prior(deter))
-            belief = self._gaussian(self.posterior(torch.cat([deter, self.encoder(image)], -1)))
+            belief = self._gaussian(self.posterior(torch.cat([deter, embed], -1)))
             stoch = belief[0] + belief[1] * torch.randn_like(belief[1])
             divergence.append(self._balanced(belief, prior))
             states.append(torch.cat([stoch, deter], -1))
         feature = torch.stack(states)
-        shown = torch.stack([self.decoder(state) for state in states])
+        shown = self.decoder(feature.flatten(0, 1)).unflatten(0, pixels.shape[:2])
         pixel_loss = 0.5 * (shown - pixels).square().sum((-1, -2, -3)).mean()
         kl = torch.stack(divergence).mean().clamp(min=m.free_nats)
         loss = m.pixel_scale * pixel_loss + m.kl_scale * kl

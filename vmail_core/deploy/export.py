@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from vmail_core.deploy.bundle import Bundle, building, load_bundle, seal
-from vmail_core.deploy.certificate import certify
+from vmail_core.deploy.certificate import certify, until_enough
 from vmail_core.deploy.graphs import write_graphs
 from vmail_core.deploy.runtime import PolicyRuntime
-from vmail_core.episodes import Episode, load_episodes
+from vmail_core.episodes import Episode, read_episode
 from vmail_core.episodes.frames import at_size
+from vmail_core.episodes.store import some_episodes
 from vmail_core.learners.run_folder import RunFolder
 from vmail_core.learners.vmail import VMAIL
 from vmail_core.models import Actor, Discriminator, WorldModel
@@ -40,7 +41,8 @@ def export_bundle(
     Args:
         run: the run's folder.
         out: the bundle's folder to write.
-        episodes: recorded episodes for the parity certificate, or their folder; by default the run's own practice.
+        episodes: recorded episodes for the parity certificate, or their folder; by default the run's own practice, the
+            newest first. No more are read than it takes.
         robot: the robot that the policy acts on; the D'Claw by default.
         overwrite: replace a bundle that is there.
 
@@ -51,6 +53,7 @@ def export_bundle(
         CertificateError: the exported graphs do not follow the trained networks; nothing was written.
     """
     robot = robot or load_robot("dclaw")
+    recorded: Iterable[Episode]
     folder = RunFolder(Path(run))
     config, actions = folder.config(), folder.action_size()
     if actions != robot.action_size:
@@ -66,8 +69,11 @@ def export_bundle(
                 f"{run} has not practised yet, and a bundle is checked on a run's practice: go on with its training by "
                 "the same `vmail train` command, or give other episodes (--episodes)"
             )
-        episodes = folder.practice
-    recorded = load_episodes(episodes) if isinstance(episodes, str | Path) else episodes
+        recorded = until_enough(map(read_episode, reversed(some_episodes(folder.practice))))
+    elif isinstance(episodes, str | Path):
+        recorded = until_enough(map(read_episode, some_episodes(episodes)))
+    else:
+        recorded = episodes
     model, actor = learner.deployed
     return write_bundle(
         model,

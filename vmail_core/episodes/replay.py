@@ -5,6 +5,7 @@ Chunks are drawn uniformly over episodes, then over start rows, as in the paper'
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -148,17 +149,19 @@ class Replay:
 
 
 def standing_still(episode: Rows, rows: int) -> Rows:
-    """The episode, and if it is shorter than `rows`, its last picture as often as it takes, with actions of zero.
+    """The episode, and if it is shorter than `rows`, its last picture as often as it takes, with actions at random.
 
-    What follows the end of a task is a world in which nothing happens any more: an absorbing state.
+    What follows the end of a task is a world in which nothing happens any more, whatever is done: an absorbing state
+    (Kostrikov et al. 2019, Discriminator-Actor-Critic, 4.2). The same episode is always continued alike.
     """
     missing = rows - len(episode.action)
     if missing <= 0:
         return episode
     image, action, joints = episode.image, episode.action, episode.joint_positions
+    random = np.random.default_rng(zlib.crc32(np.ascontiguousarray(action).tobytes()))
     return _Kept(
         np.concatenate([image, np.repeat(image[-1:], missing, 0)]),
-        np.concatenate([action, np.zeros((missing, action.shape[1]), action.dtype)]),
+        np.concatenate([action, random.uniform(-1.0, 1.0, (missing, action.shape[1])).astype(action.dtype)]),
         None if joints is None else np.concatenate([joints, np.repeat(joints[-1:], missing, 0)]),
     )
 

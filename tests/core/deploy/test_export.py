@@ -175,3 +175,11 @@ def test_graphs_carry_no_paths_of_the_machine_that_made_them(bundle_folder):
     for name in GRAPHS:
         content = (bundle_folder / name).read_bytes()
         assert here not in content and b"site-packages" not in content, name
+
+
+def test_a_certificate_names_the_episodes_that_it_went_through(learner, bundle_folder) -> None:
+    episodes = random_episodes(4, 30)
+    found = certify(
+        learner.model, learner.actor, learner.discriminator, PolicyRuntime(bundle_folder), episodes, steps=45
+    )
+    assert found["steps"] == 45 and len(found["episodes"]) == 2

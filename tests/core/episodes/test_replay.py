@@ -61,6 +61,12 @@ def test_a_task_that_ended_early_stands_still_until_a_chunk_is_full():
     np.testing.assert_array_equal(chunk.image[:, 0, 0, 0, 0], [*range(10), 9, 9])
     np.testing.assert_array_equal(chunk.joint_positions[:, 0, 0], chunk.image[:, 0, 0, 0, 0])
     assert chunk.action.shape == (12, 1, 2) and buffer.rows == 12
+    np.testing.assert_array_equal(chunk.action[:10], episode(0, 3).action[:, None])
+    after = chunk.action[10:]
+    assert np.abs(after).max() <= 1.0 and len(np.unique(after)) == after.size, "whatever is done, nothing happens"
+    again = Replay(length=12)
+    again.add(episode(0, 3), ended=True)
+    np.testing.assert_array_equal(again.sample(1, np.random.default_rng(0)).action, chunk.action)
 
 
 def test_an_end_that_comes_after_a_whole_chunk_adds_nothing():
