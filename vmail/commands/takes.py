@@ -52,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(trim(arguments.path, start, end))
     else:
         from vmail.takes import strangers
+        from vmail_core.episodes.bag_reading import require_ended
         from vmail_nodes.take import delete_take
 
+        require_ended(arguments.path)
         other = strangers(arguments.path)
         if other:
             raise ValueError(f"{arguments.path} also holds {', '.join(other)}: move that away, then delete the take")

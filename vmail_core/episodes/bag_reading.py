@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -213,6 +214,17 @@ class Bag:
         return info
 
 
+def require_ended(path: Path) -> None:
+    """Raise BagError where the bag at `path`, a folder, is still being recorded: it has no metadata, and it grows."""
+    storage = [] if (path / "metadata.yaml").is_file() else list(path.glob("*.mcap"))
+    age = time.time() - max((file.stat().st_mtime for file in storage), default=-math.inf)
+    if age < _STILL_GROWS_S:
+        raise BagError(
+            f"{path} is being recorded: it grew {max(0.0, age):.0f} s ago. Wait until the take is ended; if its "
+            f"recorder is gone, {_next_step(path)}"
+        )
+
+
 def _openable(path: Path) -> Path:
     """The path that rosbags can open."""
     if path.is_file() and path.suffix in _STORAGE:
@@ -221,13 +233,8 @@ def _openable(path: Path) -> Path:
         raise BagError(f"no bag at {path}; give a rosbag2 folder or its .mcap or .db3 file")
     if (path / "metadata.yaml").is_file():
         return path
-    if storage := list(path.glob("*.mcap")):
-        age = time.time() - max(file.stat().st_mtime for file in storage)
-        if age < _STILL_GROWS_S:
-            raise BagError(
-                f"{path} is being recorded: it grew {max(0.0, age):.0f} s ago. Wait until the take is ended; if its "
-                f"recorder is gone, {_next_step(path)}"
-            )
+    if any(path.glob("*.mcap")):
+        require_ended(path)
         raise BagError(f"{path} was cut off while it was recorded; {_next_step(path)}")
     if any(path.glob("*.db3")):
         raise BagError(f"{path} has no metadata.yaml; rebuild it with `ros2 bag reindex {shlex.quote(str(path))}`")

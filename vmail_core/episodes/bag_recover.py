@@ -171,7 +171,11 @@ def _rewrite(
                     continue
             counts[channel.topic] += 1
             if key not in connections:
-                connections[key] = _connect(writer, schema, channel)
+                try:
+                    connections[key] = _connect(writer, schema, channel)
+                except Exception as error:  # whatever a parser of definitions says of something else
+                    kind = f"{schema.name} ({schema.encoding or 'without a definition'})"
+                    raise BagError(f"{report.bag} is no bag of ROS 2: {channel.topic} holds {kind}") from error
             writer.write(connections[key], log_ns, message.data)
         if counts.total() == noted:
             raise BagError(_nothing_kept(report, kept_s))
@@ -204,7 +208,7 @@ def _salvage(files: list[Path], report: RecoverReport) -> Iterator[tuple[Schema,
                 channels[record.id] = record
             elif isinstance(record, Message):
                 channel = channels[record.channel_id]
-                yield schemas[channel.schema_id], channel, record
+                yield schemas.get(channel.schema_id) or Schema(0, b"", "", ""), channel, record
 
 
 def _records(file: Path, report: RecoverReport) -> Iterator[Any]:

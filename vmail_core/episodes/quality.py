@@ -22,6 +22,8 @@ FROZEN_S = 1.0  # of pictures that are the same to the last byte, which a sensor
 SATURATED, SATURATED_SHARE = 0.01, 0.5  # nearness to a joint's limit, in its range; share of the take
 MOVED_RAD, IDLE_S = 0.03, 2.0  # what counts as motion; how long none at start or end is worth a word
 LEAD_S = 0.3  # of a take lie before its start: its first command's picture, and where a hand may still come to rest
+SET_BACK_S = 0.2  # of a clock; less than that, and a driver goes on
+MOST_AHEAD = 0.5  # share of the pictures that are stamped more than a control period after the newest joint state
 TRIM = "trim it"  # what ends a remark that `vmail takes --trim` mends
 SAMPLED_BYTES = 97  # of a picture every so many are looked at
 
@@ -55,12 +57,14 @@ class Quality:
         self._pictures: list[tuple[float, float]] = []  # time in s, mean grey level
         self._joints: list[tuple[float, np.ndarray]] = []
         self._commands: list[float] = []  # times in s
+        self._ahead = 0  # pictures that no joint state goes with, as their stamps are
         self._checksum, self._same_since, self._frozen_s = -1, 0.0, 0.0
 
     def picture(self, stamp_ns: int, pixels: np.ndarray) -> None:
         """A picture's bytes (n,) uint8, in any layout."""
         now, some = stamp_ns * 1e-9, pixels[::SAMPLED_BYTES]
         self._pictures.append((now, float(some.mean())))
+        self._ahead += bool(self._joints) and now - self._joints[-1][0] > 1.0 / self._robot.control_rate_hz
         checksum = zlib.adler32(some.tobytes())
         if checksum != self._checksum:
             self._checksum, self._same_since = checksum, now
@@ -76,7 +80,7 @@ class Quality:
 
     def remarks(self) -> list[Remark]:
         """All that is wrong so far, the worst first."""
-        found = [*self._of_pictures(), *self._of_joints(), *self._of_commands()]
+        found = [*self._of_pictures(), *self._of_joints(), *self._of_commands(), *self._of_clocks()]
         return sorted(found, key=lambda remark: -remark.verdict)
 
     def verdict(self) -> Verdict:
@@ -117,6 +121,19 @@ class Quality:
             "emergency stop? Such a take is better recorded again"
         )
         return [Remark(Verdict.WARN, text)]
+
+    def _of_clocks(self) -> list[Remark]:
+        if not self._pictures or not self._joints:
+            return []
+        stamps = ([time for time, *_ in part] for part in (self._pictures, self._joints))
+        back = max(float(-np.diff(times).min(initial=0.0)) for times in stamps)
+        if back > SET_BACK_S:
+            text = f"the clock was set back by {back:.1f} s: an import loses what came before it had caught up again"
+            return [Remark(Verdict.WARN, text)]
+        if self._ahead <= MOST_AHEAD * len(self._pictures):
+            return []
+        text = "most pictures are stamped long after the joint states that came before: do their clocks differ?"
+        return [Remark(Verdict.REJECT, text)]
 
     def _of_joints(self) -> list[Remark]:
         if len(self._joints) < 2:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 
 from vmail_core.episodes.quality import LEAD_S
 
-_LEAD_NS = round(LEAD_S * 1e9)
-
 
 class Inputs:
     """Arrival times of topics, and the last 0.3 s of the sensors among them.
@@ -22,19 +20,19 @@ class Inputs:
         """Keep messages of `sensors`; of other topics only the arrival."""
         self._sensors = frozenset(sensors)
         self._arrived: dict[str, float] = {}
-        self._recent: collections.deque[tuple[str, int, bytes]] = collections.deque()
+        self._recent: collections.deque[tuple[float, str, int, bytes]] = collections.deque()  # when, and what
 
     def note(self, topic: str, log_ns: int, data: bytes) -> None:
         """Note a message that arrived now."""
-        self._arrived[topic] = time.monotonic()
+        now = self._arrived[topic] = time.monotonic()
         if topic in self._sensors:
-            self._recent.append((topic, log_ns, data))
-            while log_ns - self._recent[0][1] > _LEAD_NS:
+            self._recent.append((now, topic, log_ns, data))
+            while now - self._recent[0][0] > LEAD_S:  # by no clock that may be set back
                 self._recent.popleft()
 
     def recent(self) -> list[tuple[str, int, bytes]]:
         """Topic, log time in ns and bytes of the sensors' last messages, in order of arrival."""
-        return list(self._recent)
+        return [(topic, log_ns, data) for _, topic, log_ns, data in self._recent]
 
     def seen(self, topic: str) -> bool:
         """Whether anything ever arrived."""

@@ -97,3 +97,23 @@ def test_joints_that_hardly_stray_are_judged_too() -> None:
     for step, angle in enumerate([0.0] * 40 + [0.04, 0.02]):
         quality.joints(step * 10_000_000, MIDDLE + angle)
     assert quality.verdict() is Verdict.ACCEPT
+
+
+def recorded(joints_ahead_s: float = 0.0, back_s: float = 0.0) -> Quality:
+    """A take of four seconds, whose joint states are stamped earlier, or whose clock is set back in its middle."""
+    quality, random = Quality(ROBOT), np.random.default_rng(0)
+    for tick in range(400):
+        now = 10.0 + 0.01 * tick - (back_s if tick >= 200 else 0.0)
+        quality.joints(round(1e9 * (now - joints_ahead_s)), MIDDLE + 0.1 * np.sin(0.05 * tick))
+        if tick % 10 == 5:
+            quality.picture(round(1e9 * now), random.integers(50, 200, 3000, np.uint8).reshape(-1))
+            quality.command(round(1e9 * now))
+    return quality
+
+
+def test_clocks_that_differ_are_told() -> None:
+    assert not recorded().remarks() and not recorded(joints_ahead_s=0.02).remarks()
+    (apart,) = recorded(joints_ahead_s=1.0).remarks()
+    assert apart.verdict is Verdict.REJECT and "do their clocks differ" in apart.text
+    (back, *_) = [remark for remark in recorded(back_s=2.5).remarks() if "set back by 2.5 s" in remark.text]
+    assert back.verdict is Verdict.WARN
