@@ -113,7 +113,7 @@ def test_one_that_could_not_let_go_says_that_torque_may_be_on(ros: Ros, bus: Emu
     assert not change_state(ros, Transition.TRANSITION_DEACTIVATE)
     assert "did not confirm" in ros.wait_reason("dynamixel_driver", "torque_may_be_on").message
     answer = ros.call(Trigger, "dynamixel_driver/estop")
-    assert not answer.success and "cut the servos' power" in answer.message
+    assert not answer.success and "cut their power" in answer.message
     bus.faults.unplugged = False
     until(bus.path.exists, "the port is back")
     assert change_state(ros, Transition.TRANSITION_DEACTIVATE)
