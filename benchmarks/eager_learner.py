@@ -2,9 +2,9 @@
 
 The same networks and sizes as `vmail_core.learners.vmail`, written as one would from the paper, and as Dreamer's code
 is: pictures encoded and decoded at once, a loop over time with whole cells between, demonstrations and practice in two
-passes, standard layouts and Adam. Every frame is decoded, also where
-the preset decodes a share: that choice is part of the ratio. What costs no time is left out (noise on latents,
-normalised returns, other rewards than the logit, the encoder of joint angles).
+passes, standard layouts and Adam. Every frame is decoded, also where the preset decodes a share: that choice is part of
+the ratio. What costs no time is left out (noise on latents, normalised returns, other rewards than the logit, the
+encoder of joint angles).
 """
 
 from __future__ import annotations

@@ -141,14 +141,10 @@ def test_what_is_not_installed_is_told_with_what_it_is_for(monkeypatch: pytest.M
         ("/usr", "'--prefix=/usr'", False),
     ],
 )
-def test_a_python_that_was_built_to_be_slow_is_told(
-    monkeypatch: pytest.MonkeyPatch, base: str, arguments: str, said: bool
-) -> None:
-    monkeypatch.setattr(machine.sys, "base_prefix", base)
-    monkeypatch.setattr(machine.sysconfig, "get_config_var", {"CONFIG_ARGS": arguments}.get)
-    found = by_name(list(machine.check_python()))
-    assert ("python's speed" in found) == said
-    assert not said or found["python's speed"].level is Level.NOTE and base in found["python's speed"].detail
+def test_a_python_that_was_built_to_be_slow_is_told(base: str, arguments: str, said: bool) -> None:
+    found = list(machine.check_build(base, arguments))
+    assert [finding.level for finding in found] == [Level.NOTE] * said
+    assert all(base in finding.detail and finding.mend for finding in found)
 
 
 def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

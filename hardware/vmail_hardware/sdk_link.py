@@ -128,8 +128,8 @@ class SdkLink:
         It comes whole or not at all: one silent servo, and nobody's answer is known. Older firmware knows no such read.
         """
         order = self._another_order(servo_ids)
-        block = struct.Struct(f"<BB{length}s2x")  # error, id, data, checksum so far
-        size = 1 + block.size * len(servo_ids)  # the first is the instruction number
+        block = f"<BB{length}s2x"  # error, id, data, checksum so far
+        size = 1 + struct.calcsize(block) * len(servo_ids)  # the first is the instruction number
         with self._transaction() as port:
             if not self._waiting_longer:
                 port.reply_timeout_ms *= _FAST_SHARE
@@ -144,7 +144,7 @@ class SdkLink:
                     continue
                 if packet[5] | packet[6] << 8 != size:
                     continue
-                found = block.iter_unpack(packet[CODE_AT + 1 :])
+                found = struct.iter_unpack(block, packet[CODE_AT + 1 :])
                 answers = {servo_id: (error, data) for error, servo_id, data in found}
                 if tuple(answers) == order.servo_ids:  # or else it is a late answer to an earlier question
                     return answers

@@ -30,6 +30,7 @@ def examine(arguments: argparse.Namespace) -> int:
     robot = load_robot(arguments.robot)
     checks: list[tuple[str, Check]] = [
         ("python", machine.check_python),
+        ("python's speed", machine.check_build),
         ("rendering", machine.check_rendering),
         ("ros", ros.check_ros),
         ("realtime priority", machine.check_priority),

@@ -30,6 +30,7 @@ PYTHONS = ((3, 11), (3, 14))  # from, to but without
 LEAST_FREE_GB, LEAST_SHARED_MB = 5.0, 256.0
 LEAST_PRIORITY = 20  # the driver's
 SHARED = Path("/dev/shm")
+CONFIGURED: object = sysconfig.get_config_var("CONFIG_ARGS")
 
 
 def check_python() -> Iterator[Finding]:
@@ -42,14 +43,6 @@ def check_python() -> Iterator[Finding]:
         f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "" if fits else "install Python 3.11, 3.12 or 3.13, then `make setup PYTHON=/path/to/it`",
     )
-    if fits and not _is_optimised():
-        yield Finding(
-            Level.NOTE,
-            "python's speed",
-            f"{sys.base_prefix} was built without --enable-optimizations: a bus cycle takes up to a quarter longer",
-            "`make clean setup PYTHON=/usr/bin/python3`, or build it anew with "
-            "`PYTHON_CONFIGURE_OPTS=--enable-optimizations pyenv install`",
-        )
     for part, (packages, mend) in PARTS.items():
         missing = [name for name in packages if importlib.util.find_spec(name) is None]
         if missing:
@@ -58,9 +51,16 @@ def check_python() -> Iterator[Finding]:
             yield Finding(Level.OK, part, ", ".join(f"{name} {_version(name)}" for name in packages))
 
 
-def _is_optimised() -> bool:
-    """As far as it can be known: distributions' builds are, but do not say so."""
-    return sys.base_prefix == "/usr" or "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+def check_build(base: str = sys.base_prefix, configured: object = CONFIGURED) -> Iterator[Finding]:
+    """Whether Python was built with optimisations, by what it was `configured` with; distributions' do not say so."""
+    if base != "/usr" and "--enable-optimizations" not in str(configured):
+        yield Finding(
+            Level.NOTE,
+            "python's speed",
+            f"{base} was built without --enable-optimizations: a bus cycle takes up to a quarter longer",
+            "`make clean setup PYTHON=/usr/bin/python3`, or build it anew with "
+            "`PYTHON_CONFIGURE_OPTS=--enable-optimizations pyenv install`",
+        )
 
 
 def check_clock() -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from mcap.records import Channel, Chunk, Footer, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Writer
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vmail_core.episodes.bag_reading import NOTES, NOTES_TYPE, BagError
 from vmail_core.episodes.bag_writing import open_writer
@@ -173,7 +173,7 @@ def _rewrite(
             if key not in connections:
                 try:
                     connections[key] = _connect(writer, schema, channel)
-                except Exception as error:  # whatever a parser of definitions says of something else
+                except (TypesysError, UnicodeDecodeError, KeyError) as error:  # another language, bytes, or none at all
                     kind = f"{schema.name} ({schema.encoding or 'without a definition'})"
                     raise BagError(f"{report.bag} is no bag of ROS 2: {channel.topic} holds {kind}") from error
             writer.write(connections[key], log_ns, message.data)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from mcap.reader import make_reader
+from mcap.writer import Writer as McapWriter
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from takes import ROBOT, STORE, TYPES, make_take, notes_message, write_bag
@@ -165,3 +166,19 @@ def test_a_bag_whose_metadata_is_torn_is_recovered_not_called_whole(tmp_path, le
     (bag / "metadata.yaml").write_text(left)
     recover_bag(bag, tmp_path / "new")
     assert contents(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize(("encoding", "definition"), [("jsonschema", b"{}"), ("protobuf", b"\xff\xfe"), (None, b"")])
+def test_a_bag_of_another_kind_is_named(tmp_path, encoding, definition):
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    with (bag / "bag.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start()
+        schema = writer.register_schema("pose", encoding, definition) if encoding else 0
+        channel = writer.register_channel("/pose", "json", schema)
+        writer.add_message(channel, 1, b"{}", 1)
+        writer.finish()
+    with pytest.raises(BagError, match="is no bag of ROS 2: /pose holds"):
+        recover_bag(bag, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
