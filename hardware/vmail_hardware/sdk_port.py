@@ -183,12 +183,9 @@ class QuickHandler(Protocol2PacketHandler):
             port.setPacketTimeout(answer_bytes)
         return result
 
-    def syncWriteTxOnly(
-        self, port: QuickPort, start_address: int, data_length: int, param: Sequence[int], param_length: int
-    ) -> int:
-        """Write the same registers of servos: `param` has each one's id, and behind it its bytes. As `ask`."""
-        head = _SYNC_HEAD.pack(_SYNC_WRITE, start_address, data_length)
-        result = self._send(port, frame(BROADCAST_ID, head + bytes(param)))
+    def tell(self, port: QuickPort, order: bytes) -> int:
+        """Send what `sync_order` made. As `ask`."""
+        result = self._send(port, order)
         if result == COMM_SUCCESS:
             port.is_using = False  # nobody answers
         return result
@@ -225,10 +222,20 @@ class QuickHandler(Protocol2PacketHandler):
                 port.is_using = False
                 return b"", int(COMM_RX_CORRUPT if port.forget() else COMM_RX_TIMEOUT)
         port.is_using = False
-        if crc16(packet[:-_CHECKSUM_BYTES]) != int.from_bytes(packet[-_CHECKSUM_BYTES:], "little"):
+        if not is_intact(packet):
             return packet, int(COMM_RX_CORRUPT)
         # The SDK takes stuffing out in place, and then takes bytes for stuffing that were none.
         return packet if fast_option else unstuffed(packet), int(COMM_SUCCESS)
+
+
+def is_intact(packet: bytes) -> bool:
+    """Whether a whole packet's checksum agrees."""
+    return crc16(packet[:-_CHECKSUM_BYTES]) == int.from_bytes(packet[-_CHECKSUM_BYTES:], "little")
+
+
+def sync_order(address: int, length: int, data: bytes) -> bytes:
+    """The packet that writes the same registers of servos: `data` has each one's id, and behind it its bytes."""
+    return frame(BROADCAST_ID, _SYNC_HEAD.pack(_SYNC_WRITE, address, length) + data)
 
 
 def sync_question(servo_ids: Sequence[int], address: int, length: int, fast: bool) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from vmail_hardware.bus_errors import BusOpenError, BusReadError, BusWriteError
 from vmail_hardware.control_table import RAD_PER_TICK, TICKS_PER_TURN, ServoModel, servo_model
 from vmail_hardware.framing import ALERT_BIT
 from vmail_hardware.sdk_link import SdkLink
+from vmail_hardware.sdk_port import sync_order
 
 _ATTEMPTS = 4
 
@@ -58,9 +59,14 @@ class ServoGroup:
             raise self.silent(missing)
         return answers
 
-    def read_fast(self, register: str, length: int) -> dict[int, tuple[int, bytes]] | None:
-        """The same from one answer of all servos; None where it did not come whole, or they know no such read."""
-        answers = self.link.fast_sync_read(self._ids, self.model[register].address, length)
+    def read_fast(
+        self, register: str, length: int, meanwhile: Callable[[], None] | None = None
+    ) -> dict[int, tuple[int, bytes]] | None:
+        """The same from one answer of all servos; None where it did not come whole, or they know no such read.
+
+        `meanwhile` is called while it is on its way.
+        """
+        answers = self.link.fast_sync_read(self._ids, self.model[register].address, length, meanwhile)
         return None if not answers or any(error & ~ALERT_BIT for error, _ in answers.values()) else answers
 
     def values(self, register: str) -> dict[int, int]:
@@ -71,11 +77,19 @@ class ServoGroup:
 
     def write(self, register: str, values: Iterable[int]) -> None:
         """Send N values in one packet. Nobody acknowledges."""
+        self.link.sync_write(*self._order(register, values))
+
+    def rehearse_write(self, register: str, values: Iterable[int]) -> None:
+        """Do what `write` does, but for the sending."""
+        sync_order(*self._order(register, values))
+
+    def _order(self, register: str, values: Iterable[int]) -> tuple[int, int, bytes]:
+        """Address and size of the register, and each servo's id with its value behind it."""
         entry = self.model[register]
         if register not in self._layouts:
             self._layouts[register] = struct.Struct("<" + f"B{entry.code}" * len(self._ids))
         data = self._layouts[register].pack(*itertools.chain(*zip(self._ids, values, strict=True)))
-        self.link.sync_write(entry.address, entry.size, data)
+        return entry.address, entry.size, data
 
     def write_one(self, servo_id: int, register: str, value: int) -> None:
         """Write a value of one servo. Raises BusWriteError where it does not acknowledge, or refuses."""

@@ -93,6 +93,20 @@ def test_fast_reads_are_used_where_servos_know_them_and_give_the_same(spec: Robo
     np.testing.assert_array_equal(found[True], found[False])
 
 
+def test_what_is_rehearsed_while_the_line_is_busy_is_not_sent(
+    bus: DynamixelBus, emulated: EmulatedBus, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.set_torque(True)
+    bus.read()
+    codes, hear = list[int](), emulated._chain.handle
+    monkeypatch.setattr(emulated._chain, "handle", lambda heard, baud: codes.append(heard.code) or hear(heard, baud))
+    goals = [emulated.servo(servo_id).get("goal_position") for servo_id in spec.servo_ids]
+    for _ in range(3):
+        bus.read()
+    assert codes == [FAST_SYNC_READ] * 3
+    assert goals == [emulated.servo(servo_id).get("goal_position") for servo_id in spec.servo_ids]
+
+
 def test_after_a_failed_fast_read_plain_ones_tell_who_is_silent_until_all_answer(
     bus: DynamixelBus, emulated: EmulatedBus
 ) -> None:

@@ -37,3 +37,8 @@ class Faults:
     reply_delay_s: float = 0.0
     reply_spikes_s: float = 0.0
     unplugged: bool = False
+
+    @property
+    def loses_answers(self) -> bool:
+        """Whether any answer may not come."""
+        return bool(self.silent_ids) or self.lose_share > 0.0 or self.lose_next > 0

@@ -5,6 +5,7 @@ Source: ROBOTIS e-Manual, "Protocol 2.0". The host's side is the SDK.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from vmail_hardware.checksum import crc16
@@ -12,6 +13,7 @@ from vmail_hardware.framing import HEADER, PREFIX, STATUS, frame, take_packet, u
 
 STATUS_START = HEADER + b"\x00"  # stuffing keeps these bytes out of every packet's inside
 BROADCAST_ID = 0xFE
+_KNOWN = 1024  # packets that are taken apart once: a host asks the same again and again, and waits meanwhile
 
 
 class Instruction(NamedTuple):
@@ -69,6 +71,7 @@ class InstructionParser:
         return packets
 
 
+@functools.lru_cache(_KNOWN)
 def _instruction(whole: bytes) -> Instruction:
     intact = crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
     body = unstuffed(whole)[PREFIX:-2]

@@ -20,6 +20,7 @@ _BEFORE_ADDRESS, _BEFORE = 120, struct.Struct("<HBBh")  # realtime tick, moving,
 _BEHIND = struct.Struct("<iiHB")  # velocity and position trajectory, input voltage, temperature
 _MOST_CURRENT = 32767
 _ROOM_TEMPERATURE_C = 30
+_FRESH_S = 0.002  # so long what was measured ahead holds
 _STALL_MA, _STALL_RAD = 2300.0, 0.3  # current of a stuck servo, reached so far from its goal (XM430-W210 at 12 V)
 
 
@@ -43,6 +44,7 @@ class PlantLink:
         self._per_unit: list[list[float]] = (spec.direction[:, None] / units).tolist()  # position, velocity, current
         self._nominal_v = servos[0].model.nominal_voltage_v
         self._sent: tuple[list[tuple[int, float]], dict[int, float]] | None = None
+        self._ahead_at = -math.inf
 
     def measure(self, clock_ms: int, first: int = _BEFORE_ADDRESS, end: int = _PRESENT_END + _BEHIND.size) -> None:
         """Write what the plant does now into the registers 120 to 146.
@@ -65,6 +67,15 @@ class PlantLink:
             if others:
                 self._measure_others(servo, clock_ms, speed)
 
+    def measure_ahead(self, now: float) -> None:
+        """Measure what a host asks for in every cycle, shortly before it does; `now` is a clock's, in seconds."""
+        self.measure(0, _PRESENT_ADDRESS, _PRESENT_END)
+        self._ahead_at = now
+
+    def is_fresh(self, now: float, first: int, end: int) -> bool:
+        """Whether these registers were measured ahead, and nothing has changed since."""
+        return first >= _PRESENT_ADDRESS and end <= _PRESENT_END and now - self._ahead_at <= _FRESH_S
+
     def _measure_others(self, servo: EmulatedServo, clock_ms: int, speed: int) -> None:
         moving = abs(speed) > servo.get("moving_threshold")
         servo.set_bytes(_BEFORE_ADDRESS, _BEFORE.pack(clock_ms & 0x7FFF, moving, 0, 0))
@@ -74,6 +85,7 @@ class PlantLink:
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
+        self._ahead_at = -math.inf
         self._hold_stuck_ones()
         told = [(servo.get("goal_position"), servo.strength) for servo in self._servos]
         if (told, self._stuck) == self._sent:

@@ -18,6 +18,7 @@ from vmail_hardware.emulator.chain import ServoChain
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import InstructionParser
 from vmail_hardware.emulator.plant import FirstOrderPlant, Plant
+from vmail_hardware.emulator.rhythm import Rhythm
 from vmail_hardware.emulator.servo import EmulatedServo
 from vmail_hardware.emulator.wire_check import WireCheck
 
@@ -59,6 +60,7 @@ class EmulatedBus:
         self._terminal: _Terminal | None = None
         self._lock: PathLock | None = None
         self._answers: collections.deque[tuple[float, bytes]] = collections.deque()  # when to send them, in order
+        self._rhythm = Rhythm()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -140,13 +142,18 @@ class EmulatedBus:
 
     def _answer(self, terminal: _Terminal, parser: InstructionParser) -> None:
         """Obey what is heard at once, also while answers are on their way: a servo that answers late listens."""
-        until_due = self._answers[0][0] - time.monotonic() if self._answers else _TICK_S
-        heard = terminal.receive(min(_TICK_S, max(0.0, until_due)))
+        now = time.monotonic()
+        until_due = self._answers[0][0] - now if self._answers else _TICK_S
+        heard = terminal.receive(max(0.0, min(_TICK_S, until_due, self._rhythm.measure_at - now)))
+        if not heard and self._rhythm.is_due(time.monotonic()):
+            self._chain.measure_ahead()
         baud = terminal.baud() if heard else None
         for instruction in parser.feed(heard):
             answer = self._chain.handle(instruction, baud)
             if answer:
-                due = time.monotonic() + self._chain.answer_delay(answer)
+                now = time.monotonic()
+                self._rhythm.hear(now)
+                due = now + self._chain.answer_delay(answer)
                 if self._answers:
                     due = max(due, self._answers[-1][0])  # one line: they come in order
                 self._answers.append((due, answer))
