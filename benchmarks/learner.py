@@ -3,7 +3,7 @@
     python benchmarks/learner.py [--preset fast/dclaw_cpu] [--threads 1] [--device cpu] [--precision float32]
                                  [--compile] [--growth]
 
-All are timed in turns in one process, so that the ratios hold while the machine's speed drifts. The floor is the time
+All are timed in turns, so that the ratios hold while the machine's speed drifts. The floor is the time
 that the update's own convolutions and matrix products take alone, with as many of torch's threads (--threads) as the
 learner's have. Where policy and D learn beside the model (train.overlap), a turn is as many updates as a run makes
 between two waits for both, and the learner is timed with one after the other, too. It is judged by what else takes two
@@ -22,6 +22,7 @@ import collections
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -222,13 +223,47 @@ def in_two_threads(operations: list[Operation]) -> Callable[[], object]:
     return call
 
 
-def eager_in_two_threads(arguments: argparse.Namespace) -> float:
-    """Median ms of the eager one in a process of its own, where torch's threads wait as they like best: awake."""
-    command = [sys.executable, __file__, "--preset", arguments.preset, "--threads", "2"]
-    command += ["--updates", str(arguments.updates), "--one", EAGER]
-    waiting = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE"}
-    found = subprocess.run(command, check=True, capture_output=True, text=True, env=waiting)
-    return float(json.loads(found.stdout)["ms"])
+class EagerInTwoThreads:
+    """A call that updates the eager one in a process of its own, where torch's threads wait as they like best: awake.
+
+    It is stopped between the calls, for its threads would keep a core busy with waiting.
+    """
+
+    def __init__(self, preset: str, precision: str) -> None:
+        """Start it, and wait until it is there."""
+        command = [sys.executable, __file__, "--preset", preset, "--precision", precision, "--threads", "2"]
+        command += ["--one", EAGER]
+        waiting = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=waiting)
+        self._wait()
+
+    def __call__(self) -> None:
+        assert self._process.stdin is not None
+        self._process.send_signal(signal.SIGCONT)
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the eager implementation in a process of its own has ended; see above")
+        self._process.send_signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def update_when_asked(config: Config, device: torch.device) -> None:
+    """What that process does: an update for each line that it reads."""
+    eager, noise = EagerVMAIL(config, ACTION_SIZE, str(device)), Noise(config, device)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        eager.update(**noise.draw())
+        print("done", flush=True)
 
 
 def compiled_learner(config: Config, device: torch.device) -> VMAIL:
@@ -246,7 +281,7 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     eager = EagerVMAIL(config, ACTION_SIZE, str(device))
     noise = Noise(config, device)
     update = Learning(learner, noise.draw)
-    operations = heavy_operations(update)
+    operations, eager_of_two = heavy_operations(update), None
     calls: dict[str, Callable[[], object]] = {
         "learner": update,
         "eager": lambda: eager.update(**noise.draw()),
@@ -255,14 +290,17 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     if config.train.overlap and device.type == "cpu":
         calls |= {"in order": update, "learner": Learning(VMAIL(config, ACTION_SIZE, JOINTS, str(device)), noise.draw)}
         calls["floor of two"] = in_two_threads(operations)
+        calls["eager of two"] = eager_of_two = EagerInTwoThreads(arguments.preset, arguments.precision)
     if config.model.decode_fraction < 1.0:
         every = dataclasses.replace(config, model=dataclasses.replace(config.model, decode_fraction=1.0))
         calls["decoding"] = Learning(VMAIL(every, ACTION_SIZE, JOINTS, str(device)), noise.draw)
     if arguments.compile:
         calls["compiled"] = Learning(compiled_learner(config, device), noise.draw)
-    times = in_turns(calls, arguments.updates, device)
-    if "floor of two" in times:
-        times["eager of two"] = eager_in_two_threads(arguments)
+    try:
+        times = in_turns(calls, arguments.updates, device)
+    finally:
+        if eager_of_two is not None:
+            eager_of_two.close()
     graphs, learner._graphs = learner._graphs, None  # a captured update has no parts to time
     with parts_timed(learner, update, device) as spent:
         for _ in range(arguments.updates):
@@ -293,10 +331,10 @@ def compare(arguments: argparse.Namespace, config: Config, device: torch.device)
     for label, value in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"  {label:<30} {value / total:>5.0%} {1e3 * value / arguments.updates:>8.1f} ms")
     print(f"peak memory with all of these: {peak_mib(device):.0f} MiB")
-    eager, floor = min(times["eager"], times.get("eager of two", np.inf)), times.get("floor of two", times["floor"])
-    speedup, over = eager / times["learner"], times["learner"] / floor
+    other, floor = min(times["eager"], times.get("eager of two", np.inf)), times.get("floor of two", times["floor"])
+    speedup, over = other / times["learner"], times["learner"] / floor
     if "decoding" in times:
-        print(f"with every picture decoded on both sides: {eager / times['decoding']:.2f}x the eager one")
+        print(f"with every picture decoded on both sides: {other / times['decoding']:.2f}x the eager one")
     met = speedup >= TARGET_SPEEDUP and over <= TARGET_OVER_FLOOR
     wanted = f"{TARGET_SPEEDUP}x the eager one ({speedup:.2f}x), at most {TARGET_OVER_FLOOR}x the floor ({over:.2f}x)"
     print(f"target: {wanted}: {'met' if met else 'MISSED'}")
@@ -320,10 +358,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
     if arguments.one == EAGER:
-        config = load_config(arguments.preset)
-        eager, noise = EagerVMAIL(config, ACTION_SIZE, str(device)), Noise(config, device)
-        times = in_turns({EAGER: lambda: eager.update(**noise.draw())}, arguments.updates, device)
-        print(json.dumps({"ms": times[EAGER]}))
+        update_when_asked(load_config(arguments.preset, {"train.precision": arguments.precision}), device)
         return 0
     if arguments.one:
         name, _, value = arguments.one.partition("=")
