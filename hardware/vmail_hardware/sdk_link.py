@@ -130,7 +130,7 @@ class SdkLink:
         """As `sync_read`, with one packet for all answers: two thirds of the bytes, a ninth of the packets.
 
         It comes whole or not at all: one silent servo, and nobody's answer is known. Older firmware knows no such read.
-        `meanwhile` is called while the line is busy; it must take less time than that.
+        `meanwhile` is called while the line is busy; what it takes longer than that delays the answer.
         """
         order = self._another_order(servo_ids)
         size = 1 + _fast_block(length).size * len(servo_ids)  # the first is the instruction number

@@ -1,4 +1,4 @@
-"""Emulated servos measure shortly before a host that asks at a fixed rate; what it gets is never old."""
+"""Emulated servos measure shortly before a host that asks at a fixed rate, for that one question."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import BROADCAST_ID, Instruction
 from vmail_hardware.emulator.plant import Measured
 from vmail_hardware.emulator.rhythm import Rhythm
+from vmail_hardware.emulator.wire_check import WireCheck
 
 PRESENT = struct.Struct("<hii")
 FIRST_POSITION_AT = 8 + 2 + 6  # in the answer to a fast read: behind its head, error, id, current and velocity
@@ -77,8 +78,8 @@ def test_a_host_without_a_rate_is_not() -> None:
     for now in (0.0, 0.010, 1.0):
         rhythm.hear(now)
     assert rhythm.measure_at == math.inf
-    rhythm.hear(1.001)
-    rhythm.hear(1.002)
+    for question in range(1, 100):  # one after the other
+        rhythm.hear(1.0 + 0.0003 * question)
     assert rhythm.measure_at == math.inf
 
 
@@ -88,11 +89,13 @@ def test_what_was_measured_ahead_is_told_while_it_is_fresh(
     plant.now = 0.5
     chain.measure_ahead()
     asked = plant.asked
-    plant.now = 0.501
-    assert shown(chain, spec) == pytest.approx(0.5, abs=RAD_PER_TICK)
+    plant.now = 0.5019
+    assert shown(chain, spec) == pytest.approx(0.5, abs=0.0008)
     assert plant.asked == asked
+    assert shown(chain, spec) == pytest.approx(0.5019, abs=0.0008)  # it was for one question
+    chain.measure_ahead()
     plant.now = 0.6
-    assert shown(chain, spec) == pytest.approx(0.6, abs=RAD_PER_TICK)
+    assert shown(chain, spec) == pytest.approx(0.6, abs=0.0008)
 
 
 def test_no_longer_after_a_write(chain: ServoChain, plant: MovingPlant, spec: RobotSpec) -> None:
@@ -111,6 +114,16 @@ def test_nor_of_other_registers(chain: ServoChain, plant: MovingPlant, spec: Rob
     chain.handle(question(spec, length=21))  # the supply, too
     chain.handle(question(spec, 120, 16))
     assert plant.asked == asked + 2
+
+
+def test_where_writes_are_checked_every_question_is_measured(plant: MovingPlant, spec: RobotSpec) -> None:
+    chain = ServoChain(spec, plant, Faults(), clock=plant, check=WireCheck(spec))
+    shown(chain, spec)
+    asked = plant.asked
+    chain.measure_ahead()
+    assert plant.asked == asked
+    shown(chain, spec)
+    assert plant.asked == asked + 1
 
 
 def test_measuring_ahead_counts_no_lost_answer(chain: ServoChain, spec: RobotSpec) -> None:

@@ -61,7 +61,7 @@ class ServoChain:
         self._clock = clock
         self._last_heard = clock()
         self._lock = threading.RLock()
-        self._last_fast: tuple[Instruction, dict[int, EmulatedServo]] | None = None
+        self._asked_fast: list[tuple[EmulatedServo, int, int]] = []  # by the last fast read
         self._hearing: dict[int | None, dict[int, EmulatedServo]] = {}  # by rate, then by id; made when asked for
         self._handlers: dict[int, Callable[[Instruction, dict[int, EmulatedServo]], bytes]] = {
             PING: self._ping,
@@ -94,7 +94,9 @@ class ServoChain:
             handler = self._handlers.get(instruction.code)
             if handler is None:  # a factory reset would change every id: refused like an unknown instruction
                 return self._refuse(instruction, hearing, rules.INSTRUCTION_ERROR)
-            return handler(instruction, hearing)
+            answers = handler(instruction, hearing)
+            self._link.forget_ahead()  # it was for one question: two in a row must not tell the same
+            return answers
 
     def _that_hear(self, baud: int | None) -> dict[int, EmulatedServo]:
         if baud not in self._hearing:
@@ -118,12 +120,13 @@ class ServoChain:
         """Measure what a host is about to ask for, so that it need not wait for that.
 
         The last fast read is answered once more, for nobody: a processor that has just gone through it does it again in
-        half the time.
+        half the time. Where all that is written is checked, everything is measured at each question all the same.
         """
         with self._lock:
-            self._link.measure_ahead(self._clock())
-            if self._last_fast is not None and not self.faults.loses_answers:  # those are counted and drawn
-                self._fast_sync_read(*self._last_fast)
+            if self._check is None:
+                self._link.measure_ahead(self._clock())
+            if self._asked_fast:
+                self._fast_answer(self._asked_fast)
 
     def silent_seconds(self) -> float:
         """How long no instruction has come."""
@@ -196,15 +199,18 @@ class ServoChain:
         return b"".join(self._answer_read(*request) for request in self._sync_requests(instruction, hearing))
 
     def _fast_sync_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
-        requests, faults = self._sync_requests(instruction, hearing), self.faults
-        self._last_fast = instruction, hearing
+        requests = self._asked_fast = self._sync_requests(instruction, hearing)
         # Looked for first: a host waits meanwhile.
-        if not requests or (faults.loses_answers and any(self._stays_silent(servo) for servo, _, _ in requests)):
+        if not requests or (self.faults.loses_answers and any(self._stays_silent(servo) for servo, _, _ in requests)):
             return b""  # the answers are one packet: without one part the host gets none
-        packet = fast_status_packet([servo.told(address, length) for servo, address, length in requests])
-        if faults.corrupt_ids and not faults.corrupt_ids.isdisjoint(servo.servo_id for servo, _, _ in requests):
-            packet = packet[:-3] + bytes((packet[-3] ^ 0x10,)) + packet[-2:]
-        return packet
+        return self._fast_answer(requests)
+
+    def _fast_answer(self, requests: list[tuple[EmulatedServo, int, int]]) -> bytes:
+        """The packet with the registers of all these servos."""
+        packet, corrupt = fast_status_packet([servo.told(*registers) for servo, *registers in requests]), False
+        if self.faults.corrupt_ids:
+            corrupt = not self.faults.corrupt_ids.isdisjoint(servo.servo_id for servo, _, _ in requests)
+        return packet[:-3] + bytes((packet[-3] ^ 0x10,)) + packet[-2:] if corrupt else packet
 
     def _sync_requests(
         self, instruction: Instruction, hearing: dict[int, EmulatedServo]

@@ -72,8 +72,15 @@ class PlantLink:
         self.measure(0, _PRESENT_ADDRESS, _PRESENT_END)
         self._ahead_at = now
 
+    def forget_ahead(self) -> None:
+        """Measure anew what is asked for from now on."""
+        self._ahead_at = -math.inf
+
     def is_fresh(self, now: float, first: int, end: int) -> bool:
-        """Whether these registers were measured ahead, and nothing has changed since."""
+        """Whether these registers were measured ahead, a moment ago, and nothing has been written since.
+
+        The plant may have moved, as it may between a real servo's own measurement and the question.
+        """
         return first >= _PRESENT_ADDRESS and end <= _PRESENT_END and now - self._ahead_at <= _FRESH_S
 
     def _measure_others(self, servo: EmulatedServo, clock_ms: int, speed: int) -> None:
@@ -85,7 +92,7 @@ class PlantLink:
 
     def move(self) -> None:
         """Hand goals and torque to the plant, if they changed."""
-        self._ahead_at = -math.inf
+        self.forget_ahead()
         self._hold_stuck_ones()
         told = [(servo.get("goal_position"), servo.strength) for servo in self._servos]
         if (told, self._stuck) == self._sent:

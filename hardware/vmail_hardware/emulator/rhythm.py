@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 
 _AHEAD_S = 0.001  # what is measured so long before a question is fresh enough for it
-_SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 0.003, 0.050  # of hosts whose questions are foretold
+_PAUSE_S = 0.002  # a question after less silence than that belongs to the same cycle
+_LONGEST_PERIOD_S = 0.050  # of hosts whose questions are foretold
 
 
 class Rhythm:
     """Foretells the next question, so that emulated servos measure shortly before it.
 
     A real servo has measured what it is asked for; emulated ones would let the host wait for that, a tenth of a
-    millisecond and more. Times are monotonic seconds.
+    millisecond and more. The time between the last two cycles is taken for the next one's, too: where that is wrong,
+    what was measured is of no use, and no harm. Times are monotonic seconds.
 
     Attributes:
         measure_at: when to measure; infinite where no question is foretold.
@@ -21,14 +23,15 @@ class Rhythm:
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.measure_at = math.inf
-        self._began = -math.inf
+        self._began = self._last = -math.inf
 
     def hear(self, now: float) -> None:
-        """The host asked for something. What comes soon after another question belongs to the same cycle."""
-        period = now - self._began
-        if period > _SHORTEST_PERIOD_S:
-            self._began = now
-            self.measure_at = now + period - _AHEAD_S if period < _LONGEST_PERIOD_S else math.inf
+        """The host asked for something: after a pause, a new cycle has begun."""
+        paused, self._last = now - self._last > _PAUSE_S, now
+        if not paused:
+            return
+        period, self._began = now - self._began, now
+        self.measure_at = now + period - _AHEAD_S if period < _LONGEST_PERIOD_S else math.inf
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to measure; True once a cycle."""
