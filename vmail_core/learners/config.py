@@ -146,6 +146,7 @@ class Train(Section):
     pretrain_updates: int = within(100)
     updates: int = within(100_000, 1)
     updates_per_episode: int = within(100, 1)
+    episode_steps: int | None = within(None, 1)  # a shorter episode counts by its share of these; None: each is one
     prefill_episodes: int = within(0)  # of the untrained policy, before the first update
     workers: int = within(0)  # processes that practise while the learner learns; 0: it does, in between
     capacity: int | None = within(None, 1)  # rows of practice kept

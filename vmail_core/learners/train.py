@@ -206,8 +206,10 @@ class Trainer:
     def _episode_is_due(self) -> bool:
         train, episodes = self.config.train, self.progress.episodes
         practised = self.progress.update - train.pretrain_updates
-        since = practised // train.updates_per_episode
-        return episodes < train.prefill_episodes or (practised >= 0 and episodes <= train.prefill_episodes + since)
+        allowed = train.prefill_episodes + practised // train.updates_per_episode
+        # In whole episodes: where a task ends them early, there are as many steps for an update as anywhere else.
+        made = self.progress.env_steps / train.episode_steps if train.episode_steps else episodes
+        return episodes < train.prefill_episodes or (practised >= 0 and made <= allowed)
 
     def _collect(self) -> dict[str, float]:
         """Lines 4 to 9: one episode of practice."""

@@ -309,6 +309,24 @@ def test_the_first_updates_end_where_practice_begins(tmp_path):
     assert turns == [(3, 0), (8, 1), (9, 2)]
 
 
+@pytest.mark.parametrize("prefill", [0, 2])
+def test_episodes_that_end_early_count_by_their_share(tmp_path, prefill):
+    def schedule(name: str, env: Dot, episode_steps: int | None) -> list[tuple[int, int]]:
+        chosen = {"train.episode_steps": episode_steps, "train.prefill_episodes": prefill}
+        trainer, steps = Trainer(load_config("debug", chosen), demos(), env, tmp_path / name), []
+        while not trainer.done:
+            trainer.advance()
+            steps.append((trainer.progress.update, trainer.progress.env_steps))
+        return steps
+
+    whole = schedule("whole", Dot(), None)
+    assert schedule("told", Dot(), 8) == whole
+    brief = dict(schedule("brief", Brief(ends=True), 8))  # of two steps each
+    for update, steps in dict(whole).items():
+        assert steps - 8 < brief[update] <= steps
+    assert schedule("untold", Brief(ends=True), None)[-1][1] == whole[-1][1] // 4
+
+
 def test_the_experts_own_batch_is_drawn_from_the_demonstrations(tmp_path, monkeypatch):
     config = load_config("debug", {"train.expert_batch": 5})
     trainer, seen = Trainer(config, demos(), Dot(), tmp_path), []
