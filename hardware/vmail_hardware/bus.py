@@ -67,8 +67,9 @@ class DynamixelBus:
             fast_reads: read all joints with one answer, where all servos know that (Fast Sync Read).
 
         Raises:
-            ValueError: watchdog_s beyond what servos can count.
+            ValueError: watchdog_s beyond what servos can count, or a joint's direction is neither +1 nor -1.
         """
+        bus_checks.check_directions(spec)
         if not 0.0 <= watchdog_s <= 127 * WATCHDOG_UNIT_S:
             raise ValueError(f"watchdog_s is {watchdog_s}, servos can count 0 to {127 * WATCHDOG_UNIT_S} seconds")
         self.port = port

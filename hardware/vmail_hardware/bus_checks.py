@@ -145,6 +145,17 @@ def check_latency_timer(port: str, sys_root: Path = Path("/sys")) -> None:
         )
 
 
+def check_directions(spec: RobotSpec) -> None:
+    """Refuse any but +1 and -1, with which a goal would not be where the joint is. Raises ValueError."""
+    wrong = np.flatnonzero(np.abs(spec.direction) != 1.0)
+    if len(wrong):
+        joint = int(wrong[0])
+        raise ValueError(
+            f"robot {spec.name}: direction of {spec.joint_names[joint]} is {spec.direction[joint]:g} in its file: give "
+            "1, or -1 where the joint turns against its servo"
+        )
+
+
 def check_models(port: str, spec: RobotSpec, found: dict[int, int]) -> None:
     """Check that every servo answered its ping and is of a model that the robot may have.
 

@@ -105,7 +105,8 @@ class Calibration:
         """The robot with this hand's zeros.
 
         Raises:
-            CalibrationError: it is of another robot or of other servos, or the robot's limits leave the joints' travel.
+            CalibrationError: it is of another robot or of other servos, or the robot's limits leave the joints' travel
+                or what their servos can reach.
         """
         if self.robot != spec.name or tuple(self.servos) != spec.servo_ids:
             raise CalibrationError(
@@ -126,7 +127,20 @@ class Calibration:
                 f"limits in the robot's file are {spec.lower[joint]:.2f} and {spec.upper[joint]:.2f}: tighten them, or "
                 "run `vmail calibrate` again and move it all the way"
             )
-        return dataclasses.replace(spec, zero_rad=self.zero_rad)
+        return self._within_the_servos(dataclasses.replace(spec, zero_rad=self.zero_rad))
+
+    def _within_the_servos(self, spec: RobotSpec) -> RobotSpec:
+        """The robot, if its limits lie where its servos can go: their own angles from 0 to one turn."""
+        ends = np.stack([spec.zero_rad + spec.direction * limit for limit in (spec.lower, spec.upper)])
+        out = (ends.min(0) < 0.0) | (ends.max(0) >= TURN_RAD)
+        if out.any():
+            joint = int(np.argmax(out))
+            raise CalibrationError(
+                f"the limits of {_name(spec, joint)} in the robot's file, {spec.lower[joint]:.2f} and "
+                f"{spec.upper[joint]:.2f} rad, reach past the servo's own zero, which it cannot cross in position "
+                "mode: tighten them, or turn its horn and run `vmail calibrate` again"
+            )
+        return spec
 
     def check(self, spec: RobotSpec, servos: dict[int, int], positions: np.ndarray) -> None:
         """Make sure that these are the servos, and that the joints stand where they can stand.
@@ -197,6 +211,12 @@ def _refuse_wrapped(spec: RobotSpec, sweep: Sweep, pose: np.ndarray) -> None:
     turns = np.round((sweep.angle - pose) / TURN_RAD) * TURN_RAD
     lowest, highest = sweep.lowest - turns, sweep.highest - turns
     wrapped = (lowest < 0.0) | (highest > TURN_RAD)
+    elsewhere = wrapped & ((pose < 0.0) | (pose >= TURN_RAD))
+    if elsewhere.any():
+        raise CalibrationError(
+            f"{_name(spec, int(np.argmax(elsewhere)))} was turned past the servo's own zero, and the servo counts "
+            "turns since: switch the servos' power off and on, then calibrate again"
+        )
     if wrapped.any():
         joint = int(np.argmax(wrapped))
         middle = np.rad2deg(lowest[joint] + highest[joint]) / 2.0
@@ -240,7 +260,7 @@ def load_calibration(path: str | Path) -> Calibration:
         arrays = {name: np.array([float(v) for v in plain[name]]) for name in ARRAYS}
         servos = {int(servo_id): int(model) for servo_id, model in plain["servos"].items()}
         made = Calibration(str(plain["robot"]), str(plain["made"]), servos, **arrays)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = in_one_line(error) if isinstance(error, yaml.YAMLError) else error
         raise CalibrationError(f"{path} is damaged ({reason}): remove it and run `vmail calibrate`") from error
     if any(len(array) != len(servos) or not np.isfinite(array).all() for array in arrays.values()):

@@ -13,7 +13,7 @@ from vmail_hardware.commanders import Commanders
 from vmail_hardware.guard_limits import Limits
 from vmail_hardware.guard_types import Command, Decision, Reason
 from vmail_hardware.joint_state import JointState, ServoHealth
-from vmail_hardware.standing import Settling, standing_goals
+from vmail_hardware.standing import Settling, close_goals, standing_goals
 
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
@@ -185,7 +185,10 @@ class Guard:
     def _obey(self, command: Command, state: JointState, now: float) -> Decision:
         asked, hottest = np.asarray(command.positions, np.float64), max(self._temperature.values())
         desired = self._paced(asked, now)
-        goals, reason, detail = self._limits.apply(desired, state, self._load_ma, hottest)
+        stay = state.position
+        if self._pose is not None:
+            stay = self._near(close_goals(self._pose, stay, state.current_ma, self._spec), stay)
+        goals, reason, detail = self._limits.apply(desired, state, self._load_ma, hottest, stay)
         if reason is Reason.OK and np.any(desired != asked):
             reason, detail = (
                 Reason.SPEED_LIMIT,

@@ -22,7 +22,12 @@ class Limits:
         self._fingers = SelfCollision(spec.fingers, spec.joint_names) if spec.fingers else None
 
     def apply(
-        self, desired: np.ndarray, state: JointState, load_ma: np.ndarray, hottest_c: float
+        self,
+        desired: np.ndarray,
+        state: JointState,
+        load_ma: np.ndarray,
+        hottest_c: float,
+        stay: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Reason, str]:
         """Goals (N,) rad for a desired pose (N,) rad, why they differ from it, and one sentence for people.
 
@@ -31,8 +36,11 @@ class Limits:
             state: of the robot now.
             load_ma: (N,) smoothed currents; positive where the servo pushes towards larger angles.
             hottest_c: temperature of the hottest servo.
+            stay: (N,) rad, goals with which joints stay where they are: a loaded joint is a little below its own, and
+                would sink with where it is. Without, that is the present position.
         """
         spec, present = self._spec, state.position
+        stay = present if stay is None else stay
         inside = np.clip(desired, spec.lower, spec.upper)
         goals = spec.limit_step(desired, present)  # as the simulator does
         found = [
@@ -42,8 +50,12 @@ class Limits:
         for limit, reason, text in (
             (self._accelerate, Reason.ACCELERATION_LIMIT, "{} may become faster only gradually"),
             (lambda g, s: self._relieve(g, s, load_ma), Reason.SLOWED_BY_LOAD, "{} slowed: too much load"),
-            (lambda g, s: self._cool(g, s, hottest_c), Reason.SLOWED_BY_HEAT, f"slowed: a servo has {hottest_c:.0f} C"),
-            (self._part_fingers, Reason.SELF_COLLISION, "stopped short: fingers would get into each other's way"),
+            (lambda g, _: self._cool(g, stay, hottest_c), Reason.SLOWED_BY_HEAT, f"slowed: one has {hottest_c:.0f} C"),
+            (
+                lambda g, s: self._part_fingers(g, s, stay),
+                Reason.SELF_COLLISION,
+                "stopped short: fingers would get into each other's way",
+            ),
         ):
             before, goals = goals, limit(goals, state)
             found.append((before, goals, reason, text))
@@ -69,13 +81,13 @@ class Limits:
         )
         return np.where(way * load_ma > 0.0, state.position + share * way, goals)
 
-    def _cool(self, goals: np.ndarray, state: JointState, hottest_c: float) -> np.ndarray:
+    def _cool(self, goals: np.ndarray, stay: np.ndarray, hottest_c: float) -> np.ndarray:
         spec = self._spec
         left = (spec.max_temperature_c - hottest_c) / (spec.max_temperature_c - spec.slow_temperature_c)
-        return goals if left >= 1.0 else state.position + max(left, _SLOWEST_WHEN_HOT) * (goals - state.position)
+        return goals if left >= 1.0 else stay + max(left, _SLOWEST_WHEN_HOT) * (goals - stay)
 
-    def _part_fingers(self, goals: np.ndarray, state: JointState) -> np.ndarray:
-        return self._fingers.reach(state.position, goals) if self._fingers else goals
+    def _part_fingers(self, goals: np.ndarray, state: JointState, stay: np.ndarray) -> np.ndarray:
+        return self._fingers.reach(state.position, goals, stay) if self._fingers else goals
 
     def _names(self, chosen: np.ndarray) -> str:
         return ", ".join(name for name, is_meant in zip(self._spec.joint_names, chosen, strict=True) if is_meant)

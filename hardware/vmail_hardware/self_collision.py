@@ -44,6 +44,8 @@ class SelfCollision:
         self._one, self._other = np.nonzero(np.less.outer(self._finger, self._finger))
         radius = np.array([capsule.radius for *_, capsule in capsules])
         self._thickness = radius[self._one] + radius[self._other]
+        moved = [{link.joint for link in finger.links} for finger in hand]
+        self._moves = np.array([[name in joints for name in joint_names] for joints in moved])  # (F, N)
 
     def capsules(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the K capsules' middle lines, two arrays (..., K, 3) m in the palm's frame, at angles (..., N)."""
@@ -72,15 +74,42 @@ class SelfCollision:
         lines = _segment_distance(start[..., one, :], end[..., one, :], start[..., other, :], end[..., other, :])
         return np.asarray(lines - self._thickness)
 
-    def reach(self, present: np.ndarray, goals: np.ndarray) -> np.ndarray:
-        """The farthest point (N,) on the straight way from `present` to `goals`, both (N,) rad, that is clear so far.
+    def reach(self, present: np.ndarray, goals: np.ndarray, stay: np.ndarray | None = None) -> np.ndarray:
+        """Goals (N,) rad that are clear, and all on the way to them: those of fingers that would meet are cut back.
 
-        A pair that is too near already may do whatever does not bring it nearer.
+        A pair that is too near already may do whatever does not bring it nearer. Fingers that meet nobody go on.
+
+        Args:
+            present: (N,) rad, where the joints are.
+            goals: (N,) rad.
+            stay: (N,) rad, goals close to `present` with which joints stay where they are; without, that is `present`.
         """
-        way = present + np.linspace(0.0, 1.0, _PIECES + 1)[:, None] * (goals - present)
-        gaps = self._gaps(way)
-        blocked = (gaps < np.minimum(self._least, gaps[0]) - _ROUNDING_M).any(-1)
-        return np.asarray(way[int(np.argmax(blocked)) - 1] if blocked.any() else goals)
+        limit = np.minimum(self._least, self._gaps(present)) - _ROUNDING_M
+        begin = np.asarray(present if stay is None else stay, np.float64)
+        for _ in self._moves:  # with each look another finger at the least
+            near = self._gaps(begin) < limit
+            if not near.any():
+                break
+            begin = np.where(self._joints_of(near), present, begin)
+        if (self._gaps(begin) < limit).any():
+            begin = present
+        reached = np.asarray(goals, np.float64)
+        share = np.linspace(0.0, 1.0, _PIECES + 1)[:, None]
+        for _ in self._moves:
+            way = begin + share * (reached - begin)
+            blocked = self._gaps(way) < limit
+            if not blocked.any():
+                return reached
+            last = int(np.argmax(blocked.any(-1))) - 1
+            reached = np.where(self._joints_of(blocked[last + 1]), way[last], reached)
+        way = begin + share * (reached - begin)
+        blocked = (self._gaps(way) < limit).any(-1)
+        return np.asarray(way[int(np.argmax(blocked)) - 1] if blocked.any() else reached)
+
+    def _joints_of(self, pairs: np.ndarray) -> np.ndarray:
+        """(N,) bool: the joints of the fingers of these pairs, (P,) bool."""
+        fingers = np.union1d(self._finger[self._one[pairs]], self._finger[self._other[pairs]])
+        return np.asarray(self._moves[fingers].any(0))
 
 
 def _cross_matrix(axis: np.ndarray) -> np.ndarray:

@@ -215,3 +215,11 @@ def test_mirrored_joints_read_and_write_mirrored(spec: RobotSpec, tmp_path: Path
         bus.read()  # sync write is not acknowledged; what comes after it is handled after it
         assert emulated.servo(11).get("goal_position") == round(2048 + 4096 / 6)
         bus.close()
+
+
+@pytest.mark.parametrize("direction", [0.0, 0.5, -2.0])
+def test_a_direction_that_is_none_is_refused(spec: RobotSpec, direction: float) -> None:
+    directions = spec.direction.copy()
+    directions[4] = direction
+    with pytest.raises(ValueError, match=f"direction of MFJ21 is {direction:g} in its file"):
+        DynamixelBus("/dev/none", dataclasses.replace(spec, direction=directions))

@@ -72,6 +72,21 @@ def test_readings_that_wrap_around_count_on_and_such_a_mounting_is_refused_with_
         calibrate(SPEC, sweep, reads(zero=zero), np.zeros(9), SERVOS)
 
 
+def test_a_servo_that_counts_turns_is_to_begin_anew() -> None:
+    zero = SPEC.zero_rad.copy()
+    zero[4] = -np.pi  # it was turned backwards, through its zero
+    with pytest.raises(CalibrationError, match=r"MFJ21 \(servo 21\) was turned past .*switch the servos' power off"):
+        calibrate(SPEC, swept(zero=zero), reads(zero=zero), np.zeros(9), SERVOS)
+
+
+def test_limits_that_reach_past_a_servos_zero_are_refused() -> None:
+    zero = SPEC.zero_rad.copy()
+    zero[4] = 0.05 - SPEC.lower[4] + SLACK - 0.2
+    found = dataclasses.replace(made(), zero_rad=zero)
+    with pytest.raises(CalibrationError, match=r"limits of MFJ21 \(servo 21\) .* reach past the servo's own zero"):
+        found.apply(dataclasses.replace(SPEC, lower=SPEC.lower - np.eye(9)[4] * 0.09))
+
+
 def test_whole_turns_that_the_sweep_counted_do_not_matter() -> None:
     sweep = swept(zero=SPEC.zero_rad + TURN)
     found = calibrate(SPEC, sweep, reads(), np.zeros(9), SERVOS)

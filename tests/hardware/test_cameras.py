@@ -106,6 +106,19 @@ def test_a_file_without_video_says_so(tmp_path: Path) -> None:
         open_camera(str(tmp_path / "notes.mp4"))
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_file_that_was_cut_short_does_not_hang(tmp_path: Path, loop: bool) -> None:
+    whole, cut = tmp_path / "clip.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (64, 48))
+    for level in LEVELS:
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    data = whole.read_bytes()
+    cut.write_bytes(data[: data.index(b"movi") + 8])
+    with open_camera(str(cut), loop=loop) as camera, pytest.raises(CameraLostError, match=r"cut\.avi holds no picture"):
+        camera.read(5.0)
+
+
 # Devices ---------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +209,14 @@ def test_a_stamp_that_does_not_advance_is_a_freeze() -> None:
     assert "no new picture for 0.60 s" in (detector.frozen(1.6) or "")
     detector.update(frame(2), 2.0)
     assert detector.frozen(2.1) is None
+
+
+def test_a_clock_that_was_set_back_is_no_freeze() -> None:
+    detector = FreezeDetector(stamp_limit_s=0.5)
+    detector.update(frame(3_600_000_000_000), 1.0)
+    detector.update(frame(1), 2.0)
+    assert detector.frozen(2.4) is None
+    assert detector.frozen(2.6) is not None
 
 
 def test_identical_pictures_are_fine_by_default_and_a_freeze_for_a_sensor() -> None:

@@ -217,6 +217,37 @@ def test_stops_resets_and_starts_do_not_let_a_loaded_hand_sink() -> None:
     np.testing.assert_allclose(goals, SPEC.rest + 0.05)
 
 
+@pytest.mark.parametrize("least", [0.003, 0.02])
+def test_fingers_that_block_each_other_sink_no_more_than_the_others(least: float) -> None:
+    assert SPEC.fingers is not None
+    fingers = dataclasses.replace(SPEC.fingers, least_clearance=least)
+    guard = Guard(dataclasses.replace(SPEC, fingers=fingers))
+    wanted, position, goals, reasons = SPEC.rest.copy(), SPEC.rest + SAG, [], []
+    wanted[[0, 3]] = (-0.48, 0.48)  # the first two lean together
+    wanted[[1, 2, 4, 5]] = 0.0
+    for number in range(80):
+        now = 0.1 * number
+        decision = guard.check(Command(wanted, now), state(position, now), now)
+        assert decision.goals is not None
+        position = decision.goals + SAG
+        goals.append(decision.goals)
+        reasons.append(decision.reason)
+    assert reasons[-1] is Reason.SELF_COLLISION
+    np.testing.assert_allclose(goals[-1][6:], SPEC.rest[6:])
+    np.testing.assert_allclose(goals[-1], goals[-40], atol=1e-6)
+
+
+def test_a_hand_that_is_warm_does_not_sink() -> None:
+    guard, position = Guard(SPEC), SPEC.rest + SAG
+    guard.update_health(health(temperature_c=SPEC.max_temperature_c - 1.0), torque_on=True)
+    for number in range(40):
+        now = 0.1 * number
+        decision = guard.check(Command(SPEC.rest, now), state(position, now), now)
+        assert decision.goals is not None
+        position = decision.goals + SAG
+    np.testing.assert_allclose(position, SPEC.rest + SAG, atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("changes", "offset"),
     [

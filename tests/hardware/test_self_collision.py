@@ -59,13 +59,37 @@ def test_on_the_way_fingers_never_come_nearer_than_allowed_or_than_they_are(seed
     present, goals = poses(seed, 2)
     guarded = hand()
     reached = guarded.reach(present, goals)
-    share = (reached - present) / (goals - present)
-    assert np.ptp(share) < 1e-9 and -1e-12 <= share[0] <= 1.0 + 1e-12, "a point of the straight way"
+    share = ((reached - present) / (goals - present)).reshape(3, 3)
+    assert np.ptp(share, 1).max() < 1e-9 and share.min() >= -1e-12, "each finger on its straight way"
+    assert share.max() <= 1.0 + 1e-12
     allowed = min(LEAST, float(guarded.clearance(present)))
     way = present + np.linspace(0.0, 1.0, 25)[:, None] * (reached - present)
     # Between the points that it looks at, a finger of 0.2 m turns on a little.
     assert guarded.clearance(way).min() >= allowed - 0.2 * np.abs(goals - present).max() / 12
     assert guarded.clearance(reached) >= allowed - 1e-9
+
+
+def test_a_finger_that_meets_nobody_goes_on() -> None:
+    present = SPEC.rest.copy()
+    goals = present.copy()
+    goals[[0, 3]] = (-0.48, 0.48)  # the first two lean together
+    goals[7] += 0.2  # the third one's tip lifts
+    guarded = hand(least=float(hand().clearance(present)) - 0.001)
+    reached = guarded.reach(present, goals)
+    assert np.abs(reached[:6] - goals[:6]).max() > 0.1
+    np.testing.assert_array_equal(reached[6:], goals[6:])
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=100, deadline=None)
+def test_goals_to_stay_with_are_kept_where_they_bring_nobody_nearer(seed: int) -> None:
+    present, goals = poses(seed, 2)
+    stay = np.clip(present + np.random.default_rng(seed).uniform(-0.05, 0.05, 9), SPEC.lower, SPEC.upper)
+    guarded = hand()
+    reached = guarded.reach(present, goals, stay)
+    assert np.all(guarded._gaps(reached) >= np.minimum(LEAST, guarded._gaps(present)) - 1e-9 - 1e-12)
+    if np.all(guarded._gaps(stay) >= np.minimum(LEAST, guarded._gaps(present))):
+        np.testing.assert_allclose(guarded.reach(present, stay, stay), stay)
 
 
 def test_fingers_that_are_too_near_may_part() -> None:

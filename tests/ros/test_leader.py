@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.calibration import Calibration
 from vmail_hardware.emulator import EmulatedBus
 from vmail_nodes.leader_source import LeaderSource
 from vmail_nodes.messages import image_from_array, joint_state_message, ns_from_time, positions_from_command
-from vmail_nodes.qos import COMMANDS, SENSOR_PUBLISHER
+from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 
 SPEC = load_robot("dclaw")
 PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -119,6 +121,22 @@ def test_a_leader_that_is_silent_or_unplugged_commands_nothing(leader_bus: Emula
     until(lambda: follower.step() is not None, "the leader is followed again")
 
 
+def test_a_leader_that_has_changed_since_its_calibration_is_refused(leader_bus: EmulatedBus, leader_file: Path) -> None:
+    leader = load_robot(leader_file)
+    lowest, highest = leader.lower - 0.1, leader.upper + 0.1
+    models = dict.fromkeys(leader.servo_ids, 1030)
+    right = Calibration("leader", "2026-11-28", models, leader.direction, leader.zero_rad, lowest, highest)
+    for calibration, message in (
+        (right, ""),
+        (dataclasses.replace(right, servos={**models, 105: 1060}), "leader: servo 105 is of another model"),
+        (dataclasses.replace(right, lowest=lowest + 5.0, highest=highest + 5.0), "outside of the travel"),
+    ):
+        source = LeaderSource(SPEC, str(leader_bus.path), leader, calibration, reply_timeout_ms=200.0)
+        with pytest.raises(OSError, match=message) if message else contextlib.nullcontext():
+            source.open()
+        source.close()
+
+
 @pytest.mark.parametrize(
     ("port", "leader", "message"),
     [
@@ -208,6 +226,12 @@ def test_a_hand_that_is_led_is_made_limp_and_its_poses_are_told(
     until(lambda: ros.call(Trigger, "teleop/start").success and asked, "the hand is made limp")
     message = commands.wait_for(3)[-1]
     until(lambda: "the hand is limp" in node.output, "whoever leads is told")
+    sent = ros.publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+    deadline = time.monotonic() + 0.8
+    until(lambda: time.monotonic() > deadline, "what was sent before is through")
+    assert ros.wait_reason("teleop", "running")
+    sent.publish(message)  # by a driver whose torque somebody has switched on
+    assert "somebody switched torque on" in ros.wait_reason("teleop", "idle").message
     stop()
     assert set(asked) == {False}
     assert message.header.frame_id == "kinesthetic"

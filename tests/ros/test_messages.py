@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
 
 from vmail_nodes.messages import (
     array_from_image,
@@ -46,6 +47,8 @@ def test_broken_images_are_refused() -> None:
     message.height = 3
     with pytest.raises(ValueError, match="holds only 12 bytes"):
         array_from_image(message)
+    with pytest.raises(ValueError, match="0x0 has no pixels"):
+        array_from_image(Image(encoding="rgb8"))
     message.encoding = "mono8"
     with pytest.raises(ValueError, match="mono8"):
         array_from_image(message)

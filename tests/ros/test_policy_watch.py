@@ -57,6 +57,8 @@ def test_the_runners_own_limits_are_three_periods_and_some(
         (-351, 0, "camera_clock_ahead"),
         (0, 251, "joint_states_missing"),
         (351, 251, "camera_stale"),
+        (0, -250, None),
+        (0, -251, "joint_states_clock_ahead"),
     ],
 )
 def test_ages_at_the_limits(image_ms: int, joints_ms: int, expected: str | None) -> None:
@@ -76,6 +78,16 @@ def test_a_repeated_stamp_makes_nothing_fresh() -> None:
     assert reason(watch) == "camera_frozen"
     watch.on_image(NOW)
     assert reason(watch) is None
+
+
+def test_a_run_begins_also_after_the_clock_was_set_back() -> None:
+    watch = watch_at(NOW + 3600 * 1000 * MS, NOW + 3600 * 1000 * MS)
+    watch.on_image(NOW)
+    assert watch.missing(NOW) == ["camera/image_raw", "joint_states"]
+    watch.begin(NOW)
+    watch.on_image(NOW)
+    watch.on_joint_states(NOW)
+    assert watch.missing(NOW) == []
 
 
 def test_a_late_joint_state_makes_nothing_older() -> None:

@@ -14,7 +14,7 @@ from vmail_core.robot import load_robot
 from vmail_nodes import gamepad_source as pad
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
 from vmail_nodes.messages import goals_message, joint_state_message
-from vmail_nodes.replay_source import PATIENCE_STEPS, ReplaySource
+from vmail_nodes.replay_source import PATIENCE_STEPS, UNOBEYED_STEPS, ReplaySource
 from vmail_nodes.take_keys import DISCARD, NEXT, STOP
 from vmail_nodes.teleop_sources import KeyboardSource
 
@@ -74,9 +74,11 @@ def test_sticks_move_one_finger_while_the_dead_mans_button_is_held() -> None:
 def test_a_pad_that_falls_silent_moves_nothing_more_and_limits_hold() -> None:
     held = Pad()
     held.step(joy(pad.DEAD_MAN, sticks={pad.AXES[1]: 1.0}))
-    for _ in range(10):
-        last = held.step()
+    once, last = held.step(), held.step()
+    np.testing.assert_array_equal(once, last)
+    assert "the gamepad fell silent while its button was held" in held.source.poll()
     np.testing.assert_array_equal(held.step(), last)
+    assert held.source.poll() == ""
     for _ in range(40):
         last = held.step(joy(pad.DEAD_MAN, sticks={pad.AXES[1]: 1.0}))
     assert last[1] == SPEC.upper[1]
@@ -152,6 +154,7 @@ def test_a_take_is_done_again_from_its_first_pose_on() -> None:
     first = ask(source, SPEC.rest + 0.3, 0)
     assert first is not None and source.poll() == ""
     np.testing.assert_array_equal(ask(source, SPEC.rest + 0.3, 1), first)
+    source.on_obeyed()
     given = [ask(source, first, stamp) for stamp in range(2, 90)]
     assert source.poll() == "replaying take_0001, 80 commands" and source.poll() == ""
     commands = [command for command in given if command is not None]
@@ -162,6 +165,16 @@ def test_a_take_is_done_again_from_its_first_pose_on() -> None:
     assert not source.finished and ask(source, first, 1) is not None
     source.on_hold()
     assert source.finished.startswith("the driver did not obey") and ask(source, first, 2) is None
+
+
+def test_a_take_does_not_run_on_while_the_driver_does_not_obey() -> None:
+    source = ReplaySource(SPEC, str(TAKE))
+    first = ask(source, SPEC.rest, 0)
+    assert first is not None
+    for stamp in range(1, UNOBEYED_STEPS):
+        np.testing.assert_array_equal(ask(source, first, stamp), first)
+    assert ask(source, first, UNOBEYED_STEPS) is None
+    assert source.finished == "take_0001 was not begun: the driver does not obey"
 
 
 def test_a_hand_that_cannot_reach_the_first_pose_is_told() -> None:
@@ -281,3 +294,10 @@ def test_a_joint_that_the_guard_stops_says_so_once_it_gets_no_nearer() -> None:
     source.press([], 2.4)
     (told,) = source.shown
     assert told.endswith(f"({near[1]:+.2f}); {target:+.2f} was asked for, the guard lets it go no farther")
+
+
+@pytest.mark.parametrize("key", ["x", "X"])
+def test_the_key_of_the_emergency_stop_works_with_caps_lock_too(key: str) -> None:
+    source = keyboard(loaded(MIDDLE))
+    assert source.press([key], 0.0) == ""
+    assert source.wants_estop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from vmail_core.robot import load_robot
     from vmail_hardware.bus import DynamixelBus
+    from vmail_hardware.bus_checks import is_pseudo_terminal
     from vmail_hardware.calibration import CalibrationError, Sweep, calibrate, default_path
 
     if not terminal_is_ours():
@@ -68,8 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
                 break
             except CalibrationError as error:
                 print(f"{error}. {DOUBT_TEXT.format(arguments.home)}")
-    path = made.save(arguments.out or default_path(spec))
-    print(f"{path}: the driver takes it from now on for robot {spec.name}")
+    if arguments.out:
+        path = made.save(arguments.out)
+        print(f"{path}: give it to the driver, calibration:={shlex.quote(str(path))}")
+    elif is_pseudo_terminal(arguments.port):
+        print("not kept: these servos are emulated, and a real hand would be taken for them. --out FILE keeps it")
+    else:
+        path = made.save(default_path(spec))
+        print(f"{path}: the driver takes it from now on for robot {spec.name}")
     return 0
 
 

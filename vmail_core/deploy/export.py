@@ -61,6 +61,12 @@ def export_bundle(
             f"{run} learned {actions} actions, robot {robot.name} has {robot.action_size} joints: "
             "give the robot that it learned for (--robot), or another run"
         )
+    others = [digest for digest in folder.facts().get("interfaces", []) if digest != robot.digest()]
+    if others:
+        raise ValueError(
+            f"{run} learned from demonstrations of another robot than {robot.name}, with other joints, limits, rates "
+            "or camera: give the robot file that they were imported with (--robot)"
+        )
     learner = VMAIL(config, robot.action_size, len(robot.joint_names))
     folder.load_networks(learner)
     if episodes is None:

@@ -28,6 +28,12 @@ def actions_digest(demo: Episode) -> str:
     return hashlib.sha256(demo.action.tobytes()).hexdigest()
 
 
+def interfaces_of(demos: Sequence[Episode]) -> list[str]:
+    """Digests of the robots that demonstrations were imported for, each once; those of others' files note none."""
+    noted = (demo.provenance.get("interface_digest") for demo in demos)
+    return sorted({digest for digest in noted if digest})
+
+
 def usable(
     demos: Sequence[Episode], config: Config, action_size: int, joint_count: int
 ) -> tuple[list[Episode], list[str]]:

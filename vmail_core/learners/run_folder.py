@@ -65,6 +65,7 @@ class RunFolder:
         main_score: str,
         device: str = "cpu",
         digests: Sequence[str] | None = None,
+        interfaces: Sequence[str] = (),
     ) -> None:
         """Make the folder and write down what this run is.
 
@@ -74,6 +75,7 @@ class RunFolder:
             main_score: judges the run.
             device: that it learns on.
             digests: of the demonstrations (`actions_digest`).
+            interfaces: digests of the robots that they were imported for (`RobotInterface.digest`), as far as noted.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {
@@ -84,6 +86,7 @@ class RunFolder:
             "device": device,
             "demos": demos,
             "demo_actions": digests,
+            "interfaces": list(interfaces),
             "main_score": main_score,
         }
         replace_file(self.path / "run.json", json.dumps(facts, indent=2) + "\n")

@@ -24,7 +24,7 @@ from vmail_core.episodes.store import list_episodes, read_episode
 from vmail_core.learners.acting import FilteringPolicy
 from vmail_core.learners.collect import VisualEnv
 from vmail_core.learners.config import Config
-from vmail_core.learners.demonstrations import actions_digest, demo_name, usable
+from vmail_core.learners.demonstrations import actions_digest, demo_name, interfaces_of, usable
 from vmail_core.learners.device import arrays_on, choose_device, device_name, on_host
 from vmail_core.learners.evaluate import evaluate, summarise
 from vmail_core.learners.practice import Collector, Inline
@@ -122,6 +122,7 @@ class Trainer:
                 self.env.main_score,
                 device_name(self.learner.device),
                 [actions_digest(demo) for demo in demos],
+                interfaces_of(demos),
             )
             return
         if self.folder.config() != self.config:

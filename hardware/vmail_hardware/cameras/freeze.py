@@ -7,6 +7,7 @@ import numpy as np
 from vmail_hardware.cameras.frame import Camera, Frame
 
 NOISY_IDENTICAL_LIMIT_S = 1.0
+_SET_BACK_NS = 1_000_000_000  # a stamp so far behind the last one is of a clock that was set back
 
 
 class FreezeDetector:
@@ -42,7 +43,7 @@ class FreezeDetector:
 
     def update(self, frame: Frame, now: float) -> None:
         """Take in a picture that arrived at `now` (seconds of any steady clock)."""
-        if self._stamp_ns is not None and frame.stamp_ns <= self._stamp_ns:
+        if self._stamp_ns is not None and self._stamp_ns - _SET_BACK_NS < frame.stamp_ns <= self._stamp_ns:
             return
         self._stamp_ns = frame.stamp_ns
         self._advanced_at = now

@@ -35,7 +35,7 @@ class VideoFileCamera:
         self._capture, self._fps = self._open()
         self._start: float | None = None
         self._wall_ns = 0
-        self._next = 0  # number of the next picture in playing order, counted on over loops
+        self._next = self._opened_at = 0  # number of the next picture in playing order, counted on over loops
         self._closed = False
 
     def read(self, timeout: float) -> Frame:
@@ -82,10 +82,15 @@ class VideoFileCamera:
         return np.ascontiguousarray(bgr[:, :, ::-1])
 
     def _rewind(self) -> None:
+        if self._next == self._opened_at:  # as often as it is opened
+            raise CameraLostError(
+                f"{self.path} holds no picture that can be decoded; copy it again, or convert it with ffmpeg to .mp4"
+            )
         if not self._loop:
             raise CameraLostError(f"{self.path} ended after {self._next} pictures; open it with loop to repeat it")
         self._capture.release()
         self._capture, _ = self._open()
+        self._opened_at = self._next
 
     def _open(self) -> tuple[Any, float]:
         import cv2  # here, so that other cameras need no OpenCV

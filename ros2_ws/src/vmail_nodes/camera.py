@@ -123,12 +123,12 @@ class CameraNode(ManagedNode):
             self._lose(camera, "camera_lost", str(error))
             return
         if frame is not None:
-            self._freeze.update(frame, time.time())
+            self._freeze.update(frame, time.monotonic())
             if not self._fits(frame):
                 return
             self._publish(frame)
             self._heard = time.monotonic()
-        frozen = self._freeze.frozen(time.time())
+        frozen = self._freeze.frozen(time.monotonic())
         if frozen:
             self._diagnostics.report(diagnostics.ERROR, "camera_frozen", frozen, source=self._source)
         elif frame is not None:

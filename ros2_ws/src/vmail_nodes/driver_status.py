@@ -26,6 +26,11 @@ class DriverStatus:
         return mine is not None
 
     @property
+    def is_there(self) -> bool:
+        """Whether it ever said anything."""
+        return self._newest is not None
+
+    @property
     def trouble(self) -> Trouble | None:
         """Why the driver sends no commands, in its words, without what helps; None while it does, or said nothing."""
         if self._newest is None or self._newest.level == OK:

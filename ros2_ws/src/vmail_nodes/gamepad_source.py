@@ -18,7 +18,7 @@ from vmail_nodes.joint_source import StayingSource
 AXES = (0, 1, 4)  # of a finger's joints, from the palm to the tip: left stick across and along, right stick along
 DEAD_MAN, PREVIOUS, NEXT, REST, STAY, ESTOP, HANDOVER = 5, 4, 7, 0, 1, 2, 3  # buttons: RB held; LB, start; A, B, X, Y
 DEAD_ZONE = 0.1
-SILENCE_S = 0.5  # without a message from the pad nothing moves
+SILENCE_S = 0.15  # without a message from the pad nothing moves; joy_node sends twenty a second, also of an idle one
 FULL_SCALE_S = 1.5  # a stick pushed all the way takes a joint from one limit to the other in so long
 
 
@@ -84,7 +84,14 @@ class GamepadSource(StayingSource):
             return None
         (stamp_ns, present), now = due, time.monotonic() if now is None else now
         elapsed, self._moved = min(now - self._moved, 0.2), now
-        moving = self._held and now - self._heard < SILENCE_S
+        silent = now - self._heard >= SILENCE_S
+        if silent and self._held:  # told once
+            self._held = False
+            self._said.append(
+                "the gamepad fell silent while its button was held, nothing moves: is it plugged in? joy_node repeats "
+                "what it says by its autorepeat_rate"
+            )
+        moving = self._held
         if moving:
             joints = self._fingers[self._finger][: len(AXES)]
             span = (self._spec.upper - self._spec.lower)[joints]

@@ -58,6 +58,9 @@ class JointSource:
     def on_hold(self) -> None:
         """Nothing winds up."""
 
+    def on_obeyed(self) -> None:
+        """Nothing waits for it."""
+
     def poll(self) -> str:
         """Nothing to watch."""
         return ""

@@ -7,6 +7,8 @@ import numpy as np
 from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_errors import BusError, BusLostError, BusReadError, BusWriteError
+from vmail_hardware.calibration import Calibration, CalibrationError
+from vmail_hardware.latency.bus_timing import patiently
 from vmail_nodes.joint_source import JointSource
 
 JOINED_RAD = 0.1  # nearer than that in every joint, the robot follows at full speed
@@ -19,8 +21,15 @@ class LeaderSource(JointSource):
     What is mirrored, is mirrored by the leader's own robot file, with its ids and directions.
     """
 
-    def __init__(self, spec: RobotSpec, port: str, leader: RobotSpec, reply_timeout_ms: float = 4.0) -> None:
-        """Follow the leader at a port.
+    def __init__(
+        self,
+        spec: RobotSpec,
+        port: str,
+        leader: RobotSpec,
+        calibration: Calibration | None = None,
+        reply_timeout_ms: float = 4.0,
+    ) -> None:
+        """Follow the leader at a port, which must be the one that its `calibration` was made of.
 
         Raises:
             ValueError: there is no port, or the leader is no robot of its own with the same joints.
@@ -39,6 +48,7 @@ class LeaderSource(JointSource):
             )
         self._opened = False
         self._order = [leader.joint_names.index(name) for name in spec.joint_names]
+        self._leader, self._calibration = leader, calibration
         self._bus = DynamixelBus(port, leader, reply_timeout_ms=reply_timeout_ms)
         super().__init__(spec)
         self._said = ""  # nobody is approached before the start
@@ -49,7 +59,9 @@ class LeaderSource(JointSource):
         try:
             self._bus.open()
             self._bus.set_torque(False)
-        except BusError as error:
+            if self._calibration is not None:
+                self._calibration.check(self._leader, self._bus.servos, patiently(self._bus.read).position)
+        except (BusError, CalibrationError) as error:
             raise OSError(f"leader: {error}") from error
 
     def close(self) -> None:

@@ -43,11 +43,13 @@ def array_from_image(message: Image) -> np.ndarray:
     """Pixels (H, W, 3) uint8 in RGB order, a copy.
 
     Raises:
-        ValueError: an encoding other than rgb8 or bgr8, or fewer bytes than height and step announce.
+        ValueError: an encoding other than rgb8 or bgr8, no pixels, or fewer bytes than height and step announce.
     """
     if message.encoding not in ("rgb8", "bgr8"):
         raise ValueError(f"camera image has encoding {message.encoding!r}; publish rgb8 or bgr8")
     raw = np.frombuffer(message.data, np.uint8)
+    if not message.width or not message.height:
+        raise ValueError(f"camera image of {message.width}x{message.height} has no pixels: look at what publishes it")
     if message.step < 3 * message.width or raw.size < message.height * message.step:
         raise ValueError(
             f"camera image of {message.width}x{message.height} with step {message.step} holds only {raw.size} bytes"

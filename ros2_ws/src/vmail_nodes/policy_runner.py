@@ -165,6 +165,7 @@ class PolicyRunner(ManagedNode):
 
     def _start(self) -> None:
         self._begin_run()
+        self._watch.begin(self._now_ns())
         # How long was waited is told by a steady clock: a simulated one jumps from 0 when its first message comes.
         self._started_ns, self._started = self._now_ns(), time.monotonic()
         self._state = "waiting"

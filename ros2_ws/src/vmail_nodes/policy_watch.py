@@ -63,6 +63,13 @@ class PolicyWatch:
         """Note a joint state's stamp."""
         self.joints_ns = max(stamp_ns, self.joints_ns or 0)
 
+    def begin(self, now_ns: int) -> None:
+        """A run begins: stamps of the future are of a clock that was set back since, and count no more."""
+        if self.image_ns is not None and self.image_ns > now_ns:
+            self.image_ns = None
+        if self.joints_ns is not None and self.joints_ns > now_ns:
+            self.joints_ns = None
+
     def trouble(self, now_ns: int) -> Trouble | None:
         """What is wrong with camera or joint states at this time, if anything; both must have been seen once."""
         return self._camera_trouble(now_ns) or self._joints_trouble(now_ns)
@@ -133,4 +140,8 @@ class PolicyWatch:
         age = (now_ns - (self.joints_ns or 0)) / NS_PER_S
         if age > self._limits.joint_states_age_s:
             return Trouble("joint_states_missing", f"the newest is {age:.2f} s old; see the driver's diagnostics")
+        if age < -self._limits.joint_states_age_s:
+            return Trouble(
+                "joint_states_clock_ahead", f"they are stamped {-age:.2f} s in the future; synchronise the clocks"
+            )
         return None

@@ -12,6 +12,7 @@ from vmail_core.robot import RobotSpec
 from vmail_nodes.joint_source import JointSource
 
 NEAR_RAD, PATIENCE_STEPS = 0.06, 50
+UNOBEYED_STEPS = 300  # that a driver may take to obey
 
 
 class ReplaySource(JointSource):
@@ -45,20 +46,32 @@ class ReplaySource(JointSource):
         """From the take's first pose on."""
         super().begin()
         self._next, self._waited, self._said = 0, 0, ""
-        self._there = False
+        self._there = self._obeyed = False
+
+    def on_obeyed(self) -> None:
+        """The driver sent what was commanded: from now on the take may go on."""
+        self._obeyed = True
 
     def command(self) -> tuple[int, np.ndarray] | None:
-        """The take's first pose until the joints are there, then its commands, then none: `finished` says so."""
+        """The take's first pose until the driver obeys and the joints are there, then its commands, then none.
+
+        `finished` says how it ended.
+        """
         due = self.due()
         if due is None:
             return None
         stamp_ns, present = due
         assert self._first is not None
         if not self._there:
-            self._there = bool(np.abs(present - self._first).max() < NEAR_RAD)
+            # Not before the driver obeys: what ran on meanwhile, it would jump into.
+            near = bool(np.abs(present - self._first).max() < NEAR_RAD)
+            self._there = near and self._obeyed
             self._waited += 1
-            if not self._there and self._waited > PATIENCE_STEPS:
+            if not near and self._waited > PATIENCE_STEPS:
                 self.finished = self._why_not_there(present)
+                return None
+            if not self._obeyed and self._waited > UNOBEYED_STEPS:
+                self.finished = f"{self._take.name} was not begun: the driver does not obey"
                 return None
             return stamp_ns, self._first.copy()
         if self._next == len(self._commands):

@@ -44,6 +44,7 @@ from vmail_nodes.teleop_modes import KEY_STEP, MODES, REPLY_TIMEOUT_MS, make_sou
 from vmail_nodes.teleop_sources import KeyboardSource
 
 SILENCE_LIMIT_S = 0.5
+DRIVER_WAIT_S = 2.0  # a driver that is there has told its status twice by then
 ESTOP_ANSWER_S = 1.0  # a driver that is well answers within a tick
 WATCH_PERIOD_S = 0.05  # also how often keys are read
 
@@ -64,6 +65,7 @@ class Teleop(ManagedNode):
         self._handover = Handover(self, self._take_over)
         self._recorder = RecorderKeys(self)
         self._running = False
+        self._limp_since: float | None = None  # in mode kinesthetic, once the driver has let go
         self._begin_ns = 0
         self._seen_picture = self._seen_state = False
         self._obeyed: float | None = None
@@ -161,6 +163,11 @@ class Teleop(ManagedNode):
     def _on_sent(self, message: JointTrajectory) -> None:
         if message.header.frame_id == self._mode:
             self._obeyed = time.monotonic()
+            self._source.on_obeyed()
+            limp_s = 0.0 if self._limp_since is None else self._obeyed - self._limp_since
+            if limp_s > SILENCE_LIMIT_S and self._running:
+                # Goals of where the joints are would let a hand with torque sink.
+                self._stop("somebody switched torque on: the hand is limp no more", diagnostics.ERROR)
         else:
             self._handover.on_others()
 
@@ -237,6 +244,8 @@ class Teleop(ManagedNode):
         if self._running and now - (self._obeyed or self._began) > SILENCE_LIMIT_S and self._may_hold():
             self._source.on_hold()  # a target that was left far away would be run to when the driver obeys again
         if self._running:
+            if not self._driver.is_there and now - self._began > DRIVER_WAIT_S:
+                self._source.on_obeyed()  # another controller takes the commands, and does not say so
             self._judge_inputs(now)
 
     def _do_what_keys_ask_for(self) -> None:
@@ -280,7 +289,7 @@ class Teleop(ManagedNode):
     def _may_hold(self) -> bool:
         """Whether the driver may be holding, latched or limp; before the first command was sent, it may not be there.
 
-        A take that is done again then waits for it at its first pose; it has nothing to wind up.
+        A take that is done again waits for it at its first pose; it has nothing to wind up.
         """
         return self._obeyed is not None or not isinstance(self._source, ReplaySource)
 
@@ -334,6 +343,7 @@ class Teleop(ManagedNode):
     def _on_let_go(self, future: Future) -> None:
         answer: SetBool.Response = future.result()
         if answer.success:
+            self._limp_since = time.monotonic()
             self.get_logger().info("the hand is limp: lead its fingers")
         else:
             self._stop(f"the hand is not limp: {answer.message}")
@@ -351,7 +361,7 @@ class Teleop(ManagedNode):
         self._begin_ns = self.get_clock().now().nanoseconds
         self._began = self._heard = self._commanded = time.monotonic()
         self._obeyed = None
-        self._running, self._steps = True, 0
+        self._running, self._steps, self._limp_since = True, 0, None
         self._diagnostics.report(diagnostics.OK, "running", steps=0)
         if self._source.limp:
             self._let_go()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmail_core.episodes.bag_reading import KINESTHETIC
 from vmail_core.robot import RobotSpec, load_robot
-from vmail_hardware.calibration import CalibrationError, find_calibration
+from vmail_hardware.calibration import Calibration, CalibrationError, find_calibration
 from vmail_nodes.gamepad_source import GamepadSource, fingers_of
 from vmail_nodes.kinesthetic_source import KinestheticSource
 from vmail_nodes.leader_source import LeaderSource
@@ -40,7 +40,7 @@ def make_source(
     if mode == "gamepad":
         return GamepadSource(spec, fingers_of(spec))
     if mode == "leader":
-        return LeaderSource(spec, leader_port, _calibrated(leader), reply_timeout_ms)
+        return LeaderSource(spec, leader_port, *_calibrated(leader), reply_timeout_ms)
     if mode == KINESTHETIC:
         return KinestheticSource(spec)
     if mode == "replay":
@@ -48,12 +48,13 @@ def make_source(
     raise ValueError(f"mode={mode!r}; choose one of {', '.join(MODES)}")
 
 
-def _calibrated(leader: str) -> RobotSpec:
+def _calibrated(leader: str) -> tuple[RobotSpec, Calibration | None]:
+    """The leader with its zeros, and where they come from, if it was calibrated."""
     if not leader:
         raise ValueError("parameter leader is empty: give the leader's robot file, leader:=my_leader.yaml")
     spec = load_robot(leader)
     try:
         calibration = find_calibration(spec, "auto")
-        return spec if calibration is None else calibration.apply(spec)
+        return spec if calibration is None else calibration.apply(spec), calibration
     except CalibrationError as error:
         raise ValueError(f"leader: {error}") from error

@@ -67,6 +67,9 @@ class Source(Protocol):
     def on_hold(self) -> None:
         """The driver does not obey any more; called again and again until it does."""
 
+    def on_obeyed(self) -> None:
+        """The driver sent a command, or there is no driver of vmail's that would say so."""
+
     def poll(self) -> str:
         """Called 20 times a second; returns a line for the log, or nothing."""
 
@@ -131,6 +134,9 @@ class ExpertSource:
 
     def on_hold(self) -> None:
         """The expert sees where the joints are, at every step."""
+
+    def on_obeyed(self) -> None:
+        """The expert waits for nobody."""
 
     def poll(self) -> str:
         """Nothing to watch."""
@@ -201,6 +207,7 @@ class KeyboardSource(StayingSource):
 
     def press(self, keys: Sequence[str], now: float) -> str:
         """Take keys, as `Keys.typed` gives them, at `now` (seconds of any steady clock); returns as `poll`."""
+        keys = [key.lower() if len(key) == 1 else key for key in keys]  # Caps Lock must not be in a stop's way
         self.wants_estop |= ESTOP_KEY in keys
         self.wants_handover |= HANDOVER_KEY in keys
         self.take_keys += [SPECIAL_KEYS[key] for key in keys if key in SPECIAL_KEYS]

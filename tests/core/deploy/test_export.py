@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 
 from vmail_core.deploy import export
 from vmail_core.deploy.bundle import GRAPHS, Bundle, load_bundle
-from vmail_core.deploy.certificate import CertificateError, certify
+from vmail_core.deploy.certificate import CertificateError, _summarise, certify
 from vmail_core.deploy.runtime import PolicyRuntime
 from vmail_core.episodes import load_episodes
 from vmail_core.learners.acting import FilteringPolicy
@@ -147,6 +149,20 @@ def test_a_robot_with_other_joints_is_refused(learner, robot, tmp_path):
             episodes=[],
             training={},
         )
+
+
+def test_a_run_that_learned_from_another_robots_demonstrations_is_refused(run_folder, robot, tmp_path):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    facts = json.loads((run / "run.json").read_text())
+    for interfaces, message in (([robot.digest()], ""), ([robot.digest(), "f" * 64], "another robot than dclaw")):
+        (run / "run.json").write_text(json.dumps({**facts, "interfaces": interfaces}))
+        with pytest.raises(ValueError, match=message) if message else contextlib.nullcontext():
+            export.export_bundle(run, tmp_path / "out", overwrite=True)
+
+
+def test_a_number_that_is_none_fails_wherever_it_comes():
+    with pytest.raises(CertificateError, match="action by nan"):
+        _summarise("action", [0.0, float("nan"), 1e-6])
 
 
 def test_a_run_without_a_checkpoint_says_what_to_do(tmp_path):
