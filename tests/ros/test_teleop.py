@@ -246,22 +246,31 @@ def test_without_a_terminal_it_says_how_to_start_it(start_node: Callable[..., No
 
 
 def test_a_take_is_done_again_and_ends_by_itself(ros: Ros, start_node: Callable[..., NodeProcess]) -> None:
-    start_node("vmail_nodes.teleop", {"mode": "replay", "take": str(SHIPPED_TAKES / "take_0001")})
+    teleop = start_node("vmail_nodes.teleop", {"mode": "replay", "take": str(SHIPPED_TAKES / "take_0001")})
     commands = ros.collect(JointTrajectory, "joint_commands", COMMANDS)
     states = ros.publisher(JointState, "joint_states", SENSOR_PUBLISHER)
     images = ros.publisher(Image, "camera/image_raw", SENSOR_PUBLISHER)
-    picture = np.zeros((8, 8, 3), np.uint8)
-    assert ros.call(Trigger, "teleop/start").success
-    pose, next_stamps = SPEC.rest, control_stamps()
-    for count in range(1, 83):  # the first pose twice: on the way there, and once it is reached
-        stamp = next(next_stamps)
+    driver, sent = DriverNews(ros), ros.publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
+    picture, next_stamps, told = np.zeros((8, 8, 3), np.uint8), control_stamps(), set[int]()
+
+    def published() -> bool:
+        """A hand that is at once where it is told to be, of a driver that obeys from the third command on."""
+        stamp, newest = next(next_stamps), commands.messages[-1:]
+        pose = positions_from_command(newest[0], SPEC.joint_names) if newest else SPEC.rest
         states.publish(joint_state_message(SPEC.joint_names, pose, 0 * pose, None, stamp))
         images.publish(image_from_array(picture, stamp))
-        # A hand that is at once where it is told to be.
-        pose = positions_from_command(commands.wait_for(count)[-1], SPEC.joint_names)
-    images.publish(image_from_array(picture, next(next_stamps)))
-    status = ros.wait_reason("teleop", "idle")
-    assert "replayed take_0001: 80 commands" in status.message
+        if len(commands.messages) > 2 and len(commands.messages) not in told:
+            told.add(len(commands.messages))
+            sent.publish(newest[0])
+        return "replayed take_0001: 80 commands" in teleop.output
+
+    driver.say(DiagnosticStatus.OK, "no_command_yet", "holding: nobody commands yet")
+    assert ros.call(Trigger, "teleop/start").success
+    until(published, "the take is done again")
+    found = [positions_from_command(message, SPEC.joint_names) for message in commands.messages]
+    waited = len(found) - 80  # at the first pose
+    assert waited >= 3 and all(np.array_equal(pose, found[0]) for pose in found[:waited])
+    assert np.ptp(np.stack(found[waited:]), axis=0).max() > 0.5
 
 
 def test_a_take_whose_first_pose_is_not_reached_says_how_far_off_it_is(
