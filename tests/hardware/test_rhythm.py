@@ -13,7 +13,7 @@ from vmail_hardware.control_table import RAD_PER_TICK
 from vmail_hardware.emulator.chain import FAST_SYNC_READ, SYNC_WRITE, ServoChain
 from vmail_hardware.emulator.faults import Faults
 from vmail_hardware.emulator.packets import BROADCAST_ID, Instruction
-from vmail_hardware.emulator.plant import Measured
+from vmail_hardware.emulator.plant import FirstOrderPlant, Measured
 from vmail_hardware.emulator.rhythm import Rhythm
 from vmail_hardware.emulator.wire_check import WireCheck
 
@@ -96,6 +96,14 @@ def test_what_was_measured_ahead_is_told_while_it_is_fresh(
     chain.measure_ahead()
     plant.now = 0.6
     assert shown(chain, spec) == pytest.approx(0.6, abs=0.0008)
+
+
+def test_no_longer_after_a_push(spec: RobotSpec) -> None:
+    plant = FirstOrderPlant(spec.rest, clock=lambda: 0.0)
+    chain = ServoChain(spec, plant, Faults(), clock=lambda: 0.0)
+    chain.measure_ahead()
+    plant.push(spec.rest + 0.2)
+    assert shown(chain, spec) == pytest.approx(spec.rest[0] + 0.2, abs=0.0008)
 
 
 def test_no_longer_after_a_write(chain: ServoChain, plant: MovingPlant, spec: RobotSpec) -> None:

@@ -21,6 +21,8 @@ Measured = tuple[list[float], list[float], list[float]]
 class Plant(Protocol):
     """N joints in the order of `RobotSpec.joint_names`, as joint angles (not servo angles).
 
+    One that can be moved by hand counts that in `pushes`: what was measured before is then told to nobody.
+
     The emulator calls these methods from its own thread, at any time and hundreds of times a second: they must
     return at once (a copy of the newest values) and must not wait for a simulation step.
     """
@@ -67,6 +69,7 @@ class FirstOrderPlant:
         self._time_constant = time_constant_s
         self._max_speed = max_speed
         self._stiffness = stiffness_ma_per_rad
+        self.pushes = 0
         self._clock = clock
         self._time = clock()
         self._lock = threading.Lock()
@@ -95,6 +98,7 @@ class FirstOrderPlant:
         with self._lock:
             self._advance()
             self._position = np.asarray(positions, np.float64).tolist()
+            self.pushes += 1
 
     def _advance(self) -> None:
         now = self._clock()

@@ -44,7 +44,7 @@ class PlantLink:
         self._per_unit: list[list[float]] = (spec.direction[:, None] / units).tolist()  # position, velocity, current
         self._nominal_v = servos[0].model.nominal_voltage_v
         self._sent: tuple[list[tuple[int, float]], dict[int, float]] | None = None
-        self._ahead_at = -math.inf
+        self._ahead_at, self._ahead_pushes = -math.inf, 0
 
     def measure(self, clock_ms: int, first: int = _BEFORE_ADDRESS, end: int = _PRESENT_END + _BEHIND.size) -> None:
         """Write what the plant does now into the registers 120 to 146.
@@ -69,6 +69,7 @@ class PlantLink:
 
     def measure_ahead(self, now: float) -> None:
         """Measure what a host asks for in every cycle, shortly before it does; `now` is a clock's, in seconds."""
+        self._ahead_pushes = self._pushes()
         self.measure(0, _PRESENT_ADDRESS, _PRESENT_END)
         self._ahead_at = now
 
@@ -77,11 +78,15 @@ class PlantLink:
         self._ahead_at = -math.inf
 
     def is_fresh(self, now: float, first: int, end: int) -> bool:
-        """Whether these registers were measured ahead, a moment ago, and nothing has been written since.
+        """Whether these registers were measured ahead, a moment ago, and nothing was written or pushed since.
 
         The plant may have moved, as it may between a real servo's own measurement and the question.
         """
-        return first >= _PRESENT_ADDRESS and end <= _PRESENT_END and now - self._ahead_at <= _FRESH_S
+        recent = now - self._ahead_at <= _FRESH_S and self._ahead_pushes == self._pushes()
+        return recent and first >= _PRESENT_ADDRESS and end <= _PRESENT_END
+
+    def _pushes(self) -> int:
+        return getattr(self._plant, "pushes", 0)
 
     def _measure_others(self, servo: EmulatedServo, clock_ms: int, speed: int) -> None:
         moving = abs(speed) > servo.get("moving_threshold")
