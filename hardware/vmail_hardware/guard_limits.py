@@ -50,7 +50,11 @@ class Limits:
         for limit, reason, text in (
             (self._accelerate, Reason.ACCELERATION_LIMIT, "{} may become faster only gradually"),
             (lambda g, s: self._relieve(g, s, load_ma), Reason.SLOWED_BY_LOAD, "{} slowed: too much load"),
-            (lambda g, _: self._cool(g, stay, hottest_c), Reason.SLOWED_BY_HEAT, f"slowed: one has {hottest_c:.0f} C"),
+            (
+                lambda g, _: self._cool(g, stay, hottest_c),
+                Reason.SLOWED_BY_HEAT,
+                f"slowed: a servo has {hottest_c:.0f} C",
+            ),
             (
                 lambda g, s: self._part_fingers(g, s, stay),
                 Reason.SELF_COLLISION,

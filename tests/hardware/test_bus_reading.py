@@ -15,6 +15,7 @@ from vmail_hardware.bus_errors import BusReadError
 from vmail_hardware.control_table import RAD_S_PER_UNIT
 from vmail_hardware.emulator import EmulatedBus, FirstOrderPlant
 from vmail_hardware.emulator.chain import FAST_SYNC_READ
+from vmail_hardware.emulator.packets import Instruction
 from vmail_hardware.emulator.plant import Measured
 
 
@@ -99,7 +100,12 @@ def test_what_is_rehearsed_while_the_line_is_busy_is_not_sent(
     bus.set_torque(True)
     bus.read()
     codes, hear = list[int](), emulated._chain.handle
-    monkeypatch.setattr(emulated._chain, "handle", lambda heard, baud: codes.append(heard.code) or hear(heard, baud))
+
+    def note(heard: Instruction, baud: int | None) -> bytes:
+        codes.append(heard.code)
+        return hear(heard, baud)
+
+    monkeypatch.setattr(emulated._chain, "handle", note)
     goals = [emulated.servo(servo_id).get("goal_position") for servo_id in spec.servo_ids]
     for _ in range(3):
         bus.read()
