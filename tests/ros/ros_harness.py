@@ -20,12 +20,13 @@ from typing import Any
 import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import ParameterEvent
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, qos_profile_parameter_events
 
 from vmail_nodes.diagnostics import reason_of
 from vmail_nodes.leaving import SETTLE_BUSY_S, settle
@@ -113,6 +114,7 @@ class Ros:
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.diagnostics = self.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+        self._changes = self.collect(ParameterEvent, "/parameter_events", qos_profile_parameter_events)
 
     def _spin(self) -> None:
         try:
@@ -205,17 +207,26 @@ class Ros:
         finally:
             self._retire(client)
 
-    def set_parameter(self, node_name: str, name: str, value: Any) -> None:
-        """Set a parameter of a running node; fails when the node refuses."""
+    def set_parameter(self, node_name: str, name: str, value: Any) -> int:
+        """Set a parameter of a running node; fails when the node refuses.
+
+        Returns the time, in nanoseconds, when the node did: on a busy machine, long after it was asked to.
+        """
+        self._changes.clear()
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         (result,) = self.call(SetParameters, f"/{node_name}/set_parameters", request).results
         assert result.successful, f"{node_name}.{name} = {value!r}: {result.reason}"
 
+        def is_it(event: ParameterEvent) -> bool:
+            names = [parameter.name for parameter in event.changed_parameters]
+            return event.node.strip("/") == node_name and name in names
+
+        return ns_from_time(self._changes.wait_until(is_it).stamp)
+
     @contextlib.contextmanager
     def broken(self, script: str) -> Iterator[int]:
-        """Break something in the twin meanwhile, by a fault script; gives the time, in nanoseconds, before it did."""
-        since_ns = time.time_ns()
-        self.set_parameter("twin", "faults", script)
+        """Break something in the twin meanwhile, by a fault script; gives the time, in nanoseconds, when it broke."""
+        since_ns = self.set_parameter("twin", "faults", script)
         try:
             yield since_ns
         finally:

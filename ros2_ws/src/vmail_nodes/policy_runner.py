@@ -126,8 +126,8 @@ class PolicyRunner(ManagedNode):
         return Limits(
             image_age_s=self.parameter("max_image_age_s", 0.35, "Stop when the newest picture is older.", 0.02, 10.0),
             joint_states_age_s=self.parameter("max_joint_states_age_s", 0.35, "The same of joint states.", 0.02, 10.0),
-            freeze_frames=self.parameter("freeze_frames", 5, "Identical pictures that are a freeze, if ...", 2, 1000),
-            freeze_travel_rad=self.parameter("freeze_travel_rad", 0.05, "... a joint moved so far.", 0.0, 10.0),
+            freeze_frames=self.parameter("freeze_frames", 2, "Identical pictures that are a freeze, if ...", 2, 1000),
+            freeze_travel_rad=self.parameter("freeze_travel_rad", 0.02, "... a joint moved so far.", 0.0, 10.0),
             contrast=self.parameter(
                 "min_contrast", 8, "Stop at a picture of less grey levels than that; 0 never.", 0, 255
             ),
