@@ -28,7 +28,7 @@ class PolicyRuntime:
 
         Raises:
             BundleError: the bundle is damaged, or a graph does not have the sizes that the manifest states.
-            ValueError: an execution provider is not installed.
+            ValueError: an execution provider is not installed, or does not start here.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         self._providers = _check_providers(providers)
@@ -145,7 +145,12 @@ def graph_shapes(sizes: Sizes) -> dict[str, tuple[Shapes, Shapes]]:
 
 
 def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> ort.InferenceSession:
-    """Open one ONNX graph single-threaded and deterministic; BundleError names a file that does not load."""
+    """Open one ONNX graph single-threaded and deterministic.
+
+    Raises:
+        BundleError: names a file that does not load.
+        ValueError: an execution provider does not start here, as one for a GPU whose libraries or driver are missing.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -153,9 +158,18 @@ def open_session(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), options, providers=list(providers))
+        session = ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises its own classes, which share no public base
         raise BundleError(f"{path}: onnxruntime {ort.__version__} cannot open it: {error}") from error
+    session.disable_fallback()  # of itself it would go on without the others, on the processor, when one fails
+    missing = [provider for provider in providers if provider not in session.get_providers()]
+    if missing:
+        raise ValueError(
+            f"execution provider {missing[0]} does not start here: onnxruntime went on with "
+            f"{', '.join(session.get_providers())}. Install the driver and libraries that onnxruntime "
+            f"{ort.__version__} wants for it, or ask for CPUExecutionProvider"
+        )
+    return session
 
 
 def _checked(name: str, values: Array, size: int) -> Array:

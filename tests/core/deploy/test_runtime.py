@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 import vmail_core
@@ -113,6 +114,14 @@ def test_a_wrong_previous_action_is_refused_and_leaves_the_memory_alone(runtime,
 def test_an_unknown_provider_is_named(bundle_folder):
     with pytest.raises(ValueError, match="CPUExecutionProvider"):
         PolicyRuntime(bundle_folder, providers=["NoSuchExecutionProvider"])
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_start_is_named_and_not_replaced_in_silence(bundle_folder, monkeypatch):
+    # It is installed, as far as anyone can see, and then onnxruntime goes on without it.
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="CUDAExecutionProvider does not start here.*CPUExecutionProvider"):
+        PolicyRuntime(bundle_folder, providers=["CUDAExecutionProvider"])
 
 
 def test_a_file_that_is_no_graph_is_named(bundle_folder, tmp_path):
