@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
-from ros_harness import NodeProcess, Ros
+from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import CameraInfo, Image
 
-from vmail_hardware.cameras import FrameServer
+from vmail_hardware.cameras import CameraError, FrameServer
 from vmail_hardware.cameras.identity import default_calibration
 from vmail_nodes.camera import CameraNode
 from vmail_nodes.camera_info import load_camera_info
@@ -102,6 +103,20 @@ def test_a_frozen_camera_is_named_and_goes_on(
     ros.wait_reason("camera", "camera_frozen", within=5.0, since_ns=stopped_ns)
 
 
+def test_pictures_that_become_smaller_end_the_node(
+    ros: Ros, start_node: Callable[..., NodeProcess], tmp_path: Path
+) -> None:
+    images = ros.collect(Image, "camera/image_raw", SENSOR_RECORDER)
+    with FrameServer(tmp_path / "frames.sock") as server:
+        node = start_node("vmail_nodes.camera", {"source": f"twin://{server.path}"})
+        server.publish(1, np.zeros((48, 64, 3), np.uint8))
+        images.wait_for(1)
+        server.publish(2, np.zeros((24, 32, 3), np.uint8))
+        assert node.wait() == 1
+    assert f"twin://{server.path} gave pictures of 64x48 and gives 32x24 now" in node.output
+    assert "Traceback" not in node.output
+
+
 def test_a_missing_source_is_one_clear_error(start_node: Callable[..., NodeProcess], tmp_path: Path) -> None:
     process = start_node("vmail_nodes.camera", {"source": str(tmp_path / "no.mp4")})
     assert process.wait() == 1
@@ -138,29 +153,59 @@ def test_calibration_is_read_as_camera_calibration_writes_it(tmp_path: Path) -> 
 
 
 class Still:
-    """A camera, as far as opening it goes."""
+    """A camera, as far as opening it goes; the first look at it finds it unplugged."""
 
     has_sensor_noise = False
+
+    def read(self, timeout: float) -> None:
+        raise CameraError("unplugged")
 
     def close(self) -> None: ...
 
 
+@pytest.fixture
+def still_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[CameraNode]:
+    """A node whose source is the device /dev/video99, which is a camera that is always there."""
+    monkeypatch.setattr("vmail_nodes.camera.open_camera", lambda *_, **__: Still())
+    rclpy.init()
+    node = CameraNode()
+    given = {"source": "/dev/video99", "reopen_period_s": 0.05}
+    monkeypatch.setattr(node, "parameter", lambda name, default, *_: given.get(name, default))
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_another_camera_behind_the_same_device_file_is_not_taken_for_the_lost_one(
+    still_node: CameraNode, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = itertools.chain(["usb-left", "usb-right", "usb-right"], itertools.repeat("usb-left"))
+    monkeypatch.setattr("vmail_nodes.camera.camera_name", lambda _: next(names))
+    said: list[str] = []
+
+    def is_there_again() -> bool:
+        said.append(capfd.readouterr().err)
+        return "opened /dev/video99 again" in "".join(said)
+
+    still_node.configure()
+    still_node.activate()
+    until(is_there_again, "the first camera is there again")
+    still_node.deactivate()
+    still_node.cleanup()
+    before, _, _ = "".join(said).partition("opened /dev/video99 again")
+    assert before.count("/dev/video99 is usb-right and was usb-left") == 1
+
+
 def test_a_device_without_a_name_that_lasts_takes_no_calibration_by_itself(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    still_node: CameraNode, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept = default_calibration("/dev/video99")
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("of another camera")
-    monkeypatch.setattr("vmail_nodes.camera.open_camera", lambda *_, **__: Still())
-    rclpy.init()
-    node = CameraNode()
     try:
-        monkeypatch.setattr(node, "parameter", lambda name, default, *_: {"source": "/dev/video99"}.get(name, default))
-        node.configure()
-        node.cleanup()
+        still_node.configure()
+        still_node.cleanup()
     finally:
-        node.destroy_node()
-        rclpy.shutdown()
         kept.unlink()
     said = capfd.readouterr().err
     assert said.count("nothing tells this camera from another") == 1 and "camera_info_file" in said

@@ -2,8 +2,10 @@
 
 Publishes: `camera/image_raw` (Image rgb8), `camera/camera_info`, both stamped by the source.
 A calibration of another size than the pictures ends the node. It is not scaled: pictures of another size may be cut out
-of the sensor as well as shrunk, also where their sides have the same ratio, and nothing tells which.
-A camera that is lost or frozen is an error on /diagnostics; the node tries to open it again, and says so.
+of the sensor as well as shrunk, also where their sides have the same ratio, and nothing tells which. So do pictures
+that become larger or smaller: whoever looks would see something else than they learned from.
+A camera that is lost or frozen is an error on /diagnostics; the node tries to open it again, and says so. Another camera
+that goes by the lost one's device file meanwhile is not taken for it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from sensor_msgs.msg import CameraInfo, Image
 
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, Frame, FreezeDetector, open_camera
-from vmail_hardware.cameras.identity import AUTO, NO_NAME, calibration_file, has_lasting_name
+from vmail_hardware.cameras.identity import AUTO, NO_NAME, calibration_file, camera_name, has_lasting_name
 from vmail_nodes import diagnostics
 from vmail_nodes.camera_info import load_camera_info
 from vmail_nodes.lifecycle import REALTIME_PRIORITY, ManagedNode, NodeError, run
@@ -60,7 +62,8 @@ class CameraNode(ManagedNode):
         self._reopen_period = self.parameter("reopen_period_s", 1.0, "Seconds between attempts.", 0.05, 60.0)
         wait = self.parameter("wait_s", 0.0, "Seconds to wait for the source to appear.", 0.0, 600.0)
         self.retry(self._open, wait, self._source)
-        self._load_calibration()  # by the camera's name, which is known as soon as it is there
+        self._name = camera_name(self._source)  # known as soon as it is there
+        self._load_calibration()
 
     def _load_calibration(self) -> None:
         choice = self.parameter(
@@ -68,6 +71,7 @@ class CameraNode(ManagedNode):
         )
         self._calibration = calibration_file(self._source, choice)
         self._info = load_camera_info(self._calibration)
+        self._size = (self._info.width, self._info.height)  # of pictures; zeros until it is known
         uncalibrated = f"not calibrated (camera_info_file={choice})"
         if choice == AUTO and not has_lasting_name(self._source):
             uncalibrated += f": {NO_NAME}; name a calibration as camera_info_file"
@@ -146,20 +150,37 @@ class CameraNode(ManagedNode):
             return
         try:
             self._open()
-            self.get_logger().info(f"opened {self._source} again")
         except NodeError as error:
             self._diagnostics.report(diagnostics.ERROR, "camera_lost", f"{error}; trying again")
+            return
+        found = camera_name(self._source)
+        if found != self._name and self._camera is not None:
+            advice = "plug that one in again, or start the node anew for the other"
+            self._lose(self._camera, "camera_is_another", f"{self._source} is {found} and was {self._name}: {advice}")
+        else:
+            self.get_logger().info(f"opened {self._source} again")
 
     def _fits(self, frame: Frame) -> bool:
-        """Whether the calibration is of pictures of this size; if not, the node ends."""
+        """Whether the picture is of the calibration's size, or without one of the first picture's; if not, the node
+        ends.
+        """
         height, width = frame.image.shape[:2]
-        if self._calibration is None or (self._info.height, self._info.width) == (height, width):
+        if self._size == (0, 0):
+            self._size = (width, height)
+        if self._size == (width, height):
             return True
-        self.fail(
-            f"{self._calibration} is of pictures of {self._info.width}x{self._info.height}, {self._source} gives "
-            f"{width}x{height}: set width and height to the calibration's, run `vmail calibrate-camera` at this size, "
-            "or set camera_info_file to none"
-        )
+        expected = f"{self._size[0]}x{self._size[1]}"
+        if self._calibration is None:
+            self.fail(
+                f"{self._source} gave pictures of {expected} and gives {width}x{height} now: set the parameters width "
+                "and height, and start the node again"
+            )
+        else:
+            self.fail(
+                f"{self._calibration} is of pictures of {expected}, {self._source} gives {width}x{height}: set width "
+                "and height to the calibration's, run `vmail calibrate-camera` at this size, or set camera_info_file "
+                "to none"
+            )
         self._stop.set()
         return False
 
