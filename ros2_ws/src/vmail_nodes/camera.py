@@ -4,8 +4,8 @@ Publishes: `camera/image_raw` (Image rgb8), `camera/camera_info`, both stamped b
 A calibration of another size than the pictures ends the node. It is not scaled: pictures of another size may be cut out
 of the sensor as well as shrunk, also where their sides have the same ratio, and nothing tells which. So do pictures
 that become larger or smaller: whoever looks would see something else than they learned from.
-A camera that is lost or frozen is an error on /diagnostics; the node tries to open it again, and says so. Another camera
-that goes by the lost one's device file meanwhile is not taken for it.
+A camera that is lost or frozen is an error on /diagnostics; the node tries to open it again, and says so. Another
+camera that goes by the lost one's device file meanwhile is not taken for it.
 """
 
 from __future__ import annotations
