@@ -170,6 +170,9 @@ class Guard:
             anew = self._stop(state, robot[0])
             self._forget_command(*robot)
             return self._hold(state, *robot, anew)
+        before, _ = self._idle
+        if before.is_of_robot:  # a temperature of then would tell nothing about now
+            self._forget_command(Reason.NO_COMMAND_YET, f"no command since {before} was over")
         if command is None:
             return self._between_commands(state, now)
         refusal = self._refusal(command, now)

@@ -123,6 +123,9 @@ def test_heat_holds_until_the_servo_has_cooled_down() -> None:
     guard.update_health(health(temperature_c=68.0), True)
     assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).reason is Reason.OVER_TEMPERATURE
     guard.update_health(health(temperature_c=65.0), True)
+    decision = guard.check(None, state(), 0.0)
+    assert decision.holding and decision.reason is Reason.NO_COMMAND_YET
+    assert decision.detail == "no command since over_temperature was over"
     assert guard.check(Command(SPEC.rest, 0.0), state(), 0.0).fresh
     assert guard.latched is None
 
