@@ -17,6 +17,8 @@ from vmail.doctor import devices, machine, ros
 from vmail.doctor.findings import Finding, Level, run
 from vmail.doctor.lines import finding_lines
 from vmail_core.robot import RobotSpec, load_robot
+from vmail_hardware.bus_checks import goal_range_ticks
+from vmail_hardware.calibration import Calibration, default_path
 from vmail_hardware.emulator import EmulatedBus
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed (extra `hardware`)")
@@ -48,7 +50,7 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 def test_a_sound_bus_is_found_so_and_its_torque_left_alone(bus: EmulatedBus, robot: RobotSpec) -> None:
     bus.servo(11).set("torque_enable", 1)
     found = by_name(list(devices.check_servos(str(bus.path), robot)))
-    assert list(found) == ["servos", "servo health", "torque", "bus speed"]
+    assert list(found) == ["servos", "hand calibration", "servo health", "torque", "bus speed"]
     assert "9 of dclaw" in found["servos"].detail and "12.0 to 12.0 V" in found["servo health"].detail
     assert found["torque"].level is Level.WARNING and "servo 11" in found["torque"].detail
     assert bus.servo(11).get("torque_enable") == 1
@@ -63,6 +65,46 @@ def test_servos_that_are_not_as_they_should_be_are_named(bus: EmulatedBus, robot
     (found,) = devices.check_servos(str(bus.path), robot)
     assert found.level is Level.FAILURE and "no answer from servo 32 (THJ32)" in found.detail
     assert "cable" in found.detail + found.mend
+
+
+@pytest.fixture
+def calibration(robot: RobotSpec) -> Iterator[Calibration]:
+    """This user's, of a hand whose zeros are a little off the robot's file."""
+    made = Calibration(
+        robot=robot.name,
+        made="2026-11-28T10:00:00+00:00",
+        servos=dict.fromkeys(robot.servo_ids, robot.servo_models[0]),
+        direction=robot.direction,
+        zero_rad=robot.zero_rad + 0.1,
+        lowest=robot.lower - 0.05,
+        highest=robot.upper + 0.05,
+    )
+    path = made.save(default_path(robot))
+    yield made
+    path.unlink()
+
+
+def test_a_calibrated_hand_is_judged_by_its_own_zeros(
+    bus: EmulatedBus, robot: RobotSpec, calibration: Calibration
+) -> None:
+    ranges = goal_range_ticks(calibration.apply(robot))
+    for servo_id, (lowest, highest) in zip(robot.servo_ids, ranges, strict=True):  # those of the file do not fit
+        bus.servo(servo_id).set("min_position_limit", lowest)
+        bus.servo(servo_id).set("max_position_limit", highest)
+    found = by_name(list(devices.check_servos(str(bus.path), robot)))
+    assert found["servos"].level is Level.OK
+    assert found["hand calibration"].level is Level.OK and "2026-11-28" in found["hand calibration"].detail
+
+
+def test_a_hand_that_is_not_the_calibrated_one_is_told(
+    bus: EmulatedBus, robot: RobotSpec, calibration: Calibration
+) -> None:
+    bus.plant.push(robot.upper + 1.0)
+    found = by_name(list(devices.check_servos(str(bus.path), robot)))["hand calibration"]
+    assert found.level is Level.FAILURE and "its horn was turned" in found.detail and "vmail calibrate" in found.mend
+    default_path(robot).write_text("{")
+    (found,) = devices.check_servos(str(bus.path), robot)
+    assert found.level is Level.FAILURE and "is damaged" in found.detail
 
 
 def test_a_weak_supply_and_hot_servos_are_told(bus: EmulatedBus, robot: RobotSpec) -> None:

@@ -13,6 +13,7 @@ from vmail_core.robot import RobotSpec
 from vmail_hardware.bus import DynamixelBus
 from vmail_hardware.bus_checks import PORT_NAMES, RULES, UDEV_RULE, check_latency_timer, check_port
 from vmail_hardware.bus_errors import BusError, BusOpenError
+from vmail_hardware.calibration import Calibration, CalibrationError, find_calibration
 from vmail_hardware.cameras import Camera, CameraError, CameraTimeoutError, FreezeDetector, open_camera
 from vmail_hardware.cameras.calibration_file import read_calibration
 from vmail_hardware.cameras.identity import NO_NAME, default_calibration, has_lasting_name
@@ -52,7 +53,13 @@ def check_ports(devices: Path = Path("/dev")) -> Iterator[Finding]:
 
 
 def check_servos(port: str, robot: RobotSpec) -> Iterator[Finding]:
-    """Every servo of the robot: set-up, health and how fast they answer. Torque stays as it is."""
+    """Every servo of the robot: set-up, calibration, health and how fast they answer. Torque stays as it is."""
+    try:
+        calibration = find_calibration(robot, "auto")
+        robot = robot if calibration is None else calibration.apply(robot)  # as the driver does
+    except CalibrationError as error:
+        yield _uncalibrated(str(error))
+        return
     bus = DynamixelBus(port, robot, reply_timeout_ms=REPLY_TIMEOUT_MS)
     try:
         bus.open()
@@ -61,6 +68,7 @@ def check_servos(port: str, robot: RobotSpec) -> Iterator[Finding]:
         return
     try:
         yield Finding(Level.OK, "servos", f"{robot.action_size} of {robot.name} at {port}, set up as it needs them")
+        yield _calibrated(calibration, robot, bus)
         healths = [bus.read_health() for _ in robot.servo_ids]
         yield from _health(healths, robot)
         yield _speed(bus)
@@ -68,6 +76,22 @@ def check_servos(port: str, robot: RobotSpec) -> Iterator[Finding]:
         yield _failure("servos", error)
     finally:
         bus.leave()
+
+
+def _calibrated(calibration: Calibration | None, robot: RobotSpec, bus: DynamixelBus) -> Finding:
+    """Whether this user has calibrated the hand, and it is still the same one."""
+    if calibration is None:
+        told = "none: zeros are those of the robot's file"
+        return Finding(Level.NOTE, "hand calibration", told, f"vmail calibrate --port {bus.port}")
+    try:
+        calibration.check(robot, bus.servos, bus.read().position)
+    except CalibrationError as error:
+        return _uncalibrated(str(error))
+    return Finding(Level.OK, "hand calibration", f"of {calibration.made[:10]}, and joints stand within their travel")
+
+
+def _uncalibrated(why: str) -> Finding:
+    return Finding(Level.FAILURE, "hand calibration", why, "the driver does not start with it: vmail calibrate")
 
 
 def _health(healths: list[ServoHealth], robot: RobotSpec) -> Iterator[Finding]:
