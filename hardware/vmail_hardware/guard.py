@@ -170,9 +170,6 @@ class Guard:
             anew = self._stop(state, robot[0])
             self._forget_command(*robot)
             return self._hold(state, *robot, anew)
-        before, _ = self._idle
-        if before.is_of_robot:  # a temperature of then would tell nothing about now
-            self._forget_command(Reason.NO_COMMAND_YET, f"no command since {before} was over")
         if command is None:
             return self._between_commands(state, now)
         refusal = self._refusal(command, now)
@@ -244,6 +241,9 @@ class Guard:
                 return self._decide(None, Reason.OK, "waiting for the next command")
             late = f"no command for {age:.3f} s, the limit is {self._command_timeout} s"
             self._forget_command(Reason.COMMAND_TOO_OLD, late)
+        before, _ = self._idle
+        if before.is_of_robot:  # a temperature of then would tell nothing about now
+            self._forget_command(Reason.NO_COMMAND_YET, f"no command since {before} was over")
         return self._hold(state, *self._idle)
 
     def _blind(self, reason: Reason, detail: str) -> Decision:

@@ -161,9 +161,7 @@ class CameraNode(ManagedNode):
             self.get_logger().info(f"opened {self._source} again")
 
     def _fits(self, frame: Frame) -> bool:
-        """Whether the picture is of the calibration's size, or without one of the first picture's; if not, the node
-        ends.
-        """
+        """Whether the picture has the calibration's size, or without one the first picture's; if not, the node ends."""
         height, width = frame.image.shape[:2]
         if self._size == (0, 0):
             self._size = (width, height)
