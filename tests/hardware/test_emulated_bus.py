@@ -32,6 +32,8 @@ ACCESS, RANGE, LIMIT, INSTRUCTION, ALERT = 7, 4, 6, 2, 0x80
 class StillPlant:
     """Joints that show what they are told to show."""
 
+    pushes = 0
+
     def __init__(self, position: np.ndarray, velocity: np.ndarray, current_ma: np.ndarray) -> None:
         self.values = (position, velocity, current_ma)
         self.goals: np.ndarray | None = None

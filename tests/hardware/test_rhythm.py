@@ -24,6 +24,8 @@ FIRST_POSITION_AT = 8 + 2 + 6  # in the answer to a fast read: behind its head, 
 class MovingPlant:
     """Joints that stand where the clock is, in rad."""
 
+    pushes = 0
+
     def __init__(self, joints: int) -> None:
         self.now, self.joints, self.asked = 0.0, joints, 0
 

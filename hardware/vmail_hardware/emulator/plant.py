@@ -21,11 +21,14 @@ Measured = tuple[list[float], list[float], list[float]]
 class Plant(Protocol):
     """N joints in the order of `RobotSpec.joint_names`, as joint angles (not servo angles).
 
-    One that can be moved by hand counts that in `pushes`: what was measured before is then told to nobody.
-
     The emulator calls these methods from its own thread, at any time and hundreds of times a second: they must
     return at once (a copy of the newest values) and must not wait for a simulation step.
+
+    Attributes:
+        pushes: how often a joint was moved by hand so far; what was measured before the last is told to nobody.
     """
+
+    pushes: int
 
     def measured(self) -> Measured:
         """Positions (rad), velocities (rad/s) and currents (mA) of every joint now, N each."""

@@ -69,7 +69,7 @@ class PlantLink:
 
     def measure_ahead(self, now: float) -> None:
         """Measure what a host asks for in every cycle, shortly before it does; `now` is a clock's, in seconds."""
-        self._ahead_pushes = self._pushes()
+        self._ahead_pushes = self._plant.pushes
         self.measure(0, _PRESENT_ADDRESS, _PRESENT_END)
         self._ahead_at = now
 
@@ -82,11 +82,8 @@ class PlantLink:
 
         The plant may have moved, as it may between a real servo's own measurement and the question.
         """
-        recent = now - self._ahead_at <= _FRESH_S and self._ahead_pushes == self._pushes()
+        recent = now - self._ahead_at <= _FRESH_S and self._ahead_pushes == self._plant.pushes
         return recent and first >= _PRESENT_ADDRESS and end <= _PRESENT_END
-
-    def _pushes(self) -> int:
-        return getattr(self._plant, "pushes", 0)
 
     def _measure_others(self, servo: EmulatedServo, clock_ms: int, speed: int) -> None:
         moving = abs(speed) > servo.get("moving_threshold")

@@ -45,6 +45,8 @@ class ClawPlant:
     ahead. A joint whose torque is off gets no actuator force; everything else is as in the task.
     """
 
+    pushes = 0  # nobody moves these joints by hand
+
     def __init__(self, robot: RobotSpec, task: str, seed: int = 0, starts: str = "wide") -> None:
         """Build the scene of `task`; the claw waits in its first start, with torque off.
 
