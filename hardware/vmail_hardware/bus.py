@@ -10,7 +10,7 @@ import numpy as np
 
 from vmail_core.robot import RobotSpec
 from vmail_hardware import bus_checks
-from vmail_hardware.bus_errors import BusError, BusReadError, BusWriteError
+from vmail_hardware.bus_errors import BusError, BusOpenError, BusReadError, BusWriteError
 from vmail_hardware.control_table import (
     RAD_PER_TICK,
     RAD_S_PER_UNIT,
@@ -112,10 +112,22 @@ class DynamixelBus:
                 self._servos.check(configure, again)
             self._units = self._units_of(self._servos.current_unit_ma)
             self._fast, self._plain_reads = self._fast_allowed and self._knows_fast_reads(), 0
-        except BusError:
+        except BusError as error:
+            holding = "" if again else self._what_holds()
             self._link.disconnect()
+            if holding and isinstance(error, BusOpenError):
+                raise BusOpenError(f"{error}. {holding}") from error
             raise
         self._torque_may_be_on = True  # a program that was killed may have left it on
+
+    def _what_holds(self) -> str:
+        """A warning of servos that have torque, of those that answer: what is wrong with one sends a hand to it."""
+        try:
+            with self._link.unhurried():
+                on = [servo_id for servo_id, value in self._servos.values("torque_enable").items() if value]
+        except BusError:
+            return ""
+        return f"Torque is on in {self._servos.names(on)}: cut the servos' power before you touch them" if on else ""
 
     def _units_of(self, current_unit_ma: np.ndarray) -> list[list[float]]:
         """mA, rad/s and rad of each joint per unit of its servo's current, velocity and position."""

@@ -18,6 +18,7 @@ from vmail_hardware.standing import Settling, close_goals, standing_goals
 __all__ = ["Command", "Decision", "Guard", "Reason"]
 
 _PROMPT = 0.85  # of a control period; a command that comes sooner after the last one is too soon
+_RECENT_S = 0.03  # a joint state is older only where a read failed
 _DISPUTE = 3.5  # control periods in which two who command by turns are in dispute
 _IMPOSSIBLE_ANGLE_RAD = 4.0 * np.pi  # servos turn once in position mode, and a joint's zero lies within that turn
 
@@ -79,6 +80,7 @@ class Guard:
         self._obeyed = -np.inf  # when the last command was, by the clock of `check`
         self._latched: tuple[Reason, str] | None = None
         self._latches: list[Reason] = []  # all since the last reset
+        self._stopped_by = np.inf  # time of the state that a stop went by, where that was an old one
         self._overloaded = np.zeros(spec.action_size, bool)  # joints whose current has been too high for too long
         self._settling = Settling(spec.action_size)
         self._holding = False  # since before this call
@@ -167,7 +169,7 @@ class Guard:
         self._watch_robot(state)
         robot = self._latched or self._heat() or self._supply()
         if robot is not None:
-            anew = self._stop(state, robot[0])
+            anew = self._stop(state, robot[0], now)
             self._forget_command(*robot)
             return self._hold(state, *robot, anew)
         if command is None:
@@ -270,18 +272,21 @@ class Guard:
         goals = np.clip(pose, np.minimum(self._spec.lower, present), np.maximum(self._spec.upper, present))
         return np.clip(goals, present - reach, present + reach)
 
-    def _stop(self, state: JointState, reason: Reason) -> bool:
+    def _stop(self, state: JointState, reason: Reason, now: float) -> bool:
         """Hold from the moment on at which the robot was found to be in trouble.
 
         Where the present position is, which takes the load off the servos as far as it comes from pushing. An
         emergency stop tells of no load, so joints that stand do not give up their goals for it and sink. A joint that
-        is overloaded while it is held so is held where it is then. Returns whether the pose is another than before.
+        is overloaded while it is held so is held where it is then. A stop that went by an old state, for reads failed,
+        is done anew by the next one: the joints moved on meanwhile, and would be driven back. Returns whether the pose
+        is another than before.
         """
-        if self._stopped_for_robot and self._pose is not None:
+        if self._stopped_for_robot and self._pose is not None and state.time <= self._stopped_by:
             self._pose = np.where(self._overloaded, state.position, self._pose)
             return bool(self._overloaded.any())
         self._pose = self._where_it_stands(state) if reason is Reason.ESTOP else state.position.copy()
         self._stopped_for_robot, self._begins = True, False
+        self._stopped_by = state.time if now - state.time > _RECENT_S else np.inf
         return True
 
     def _where_it_stands(self, state: JointState) -> np.ndarray:

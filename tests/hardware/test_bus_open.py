@@ -174,6 +174,18 @@ def test_a_servo_that_has_shut_down(emulated: EmulatedBus, spec: RobotSpec) -> N
         open_bus(emulated.path, spec)
 
 
+def test_who_is_sent_to_a_servo_is_told_which_others_have_torque(emulated: EmulatedBus, spec: RobotSpec) -> None:
+    for servo_id in (10, 22):  # as a program that was killed leaves them
+        emulated.servo(servo_id).set("torque_enable", 1)
+    emulated.faults.hardware_errors[30] = 0x20
+    with pytest.raises(BusOpenError, match=r"Torque is on in servo 10 \(FFJ10\), servo 22 \(MFJ22\): cut"):
+        open_bus(emulated.path, spec)
+    emulated.faults.hardware_errors.clear()
+    emulated.faults.silent_ids = {21}
+    with pytest.raises(BusOpenError, match=r"servo 21.*Torque is on in servo 10 \(FFJ10\), servo 22"):
+        open_bus(emulated.path, spec)
+
+
 def test_one_lost_answer_does_not_spoil_the_opening(emulated: EmulatedBus, spec: RobotSpec) -> None:
     emulated.faults.lose_next = 1
     open_bus(emulated.path, spec).close()

@@ -275,6 +275,21 @@ def test_an_emergency_stop_stops_a_joint_that_has_yet_to_set_off(read_at: float)
     np.testing.assert_array_equal(guard.check(None, state(time=read_at), 0.02).goals, SPEC.rest)
 
 
+def test_an_emergency_stop_that_went_by_an_old_state_is_done_anew_by_the_next() -> None:
+    guard, goals = moving_guard(0.05)
+    guard.check(None, state(goals + 0.2, 0.3, velocity=np.full(9, 2.0)), 0.3)
+    guard.estop()
+    old = guard.check(None, state(goals + 0.2, 0.3, velocity=np.full(9, 2.0)), 0.38)
+    np.testing.assert_array_equal(old.goals, goals + 0.2)
+    seen = state(goals + 0.34, 0.39, velocity=np.full(9, 2.0))
+    for now, anew in ((0.39, True), (0.395, False)):
+        decision = guard.check(None, seen, now)
+        np.testing.assert_array_equal(decision.goals, seen.position)
+        assert decision.anew is anew
+    later = guard.check(None, state(goals + 0.4, 0.41), 0.41)
+    np.testing.assert_array_equal(later.goals, seen.position)
+
+
 def test_a_goal_that_is_commanded_again_and_again_is_stood_at() -> None:
     guard, goals = moving_guard(0.05)
     for number in range(1, 6):  # of a leader or a policy that holds still, but for its noise

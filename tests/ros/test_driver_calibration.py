@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver_process import MODULE, start_driver
-from ros_harness import NodeProcess, Ros
+from ros_harness import NodeProcess, Ros, until
 from sensor_msgs.msg import JointState
 
 from vmail_core.robot import load_robot
@@ -56,3 +56,24 @@ def test_a_hand_that_is_not_the_calibrated_one_is_refused(
         missing = start_node(MODULE, {"port": str(servos.path), "calibration": str(tmp_path / "none.yaml")})
         assert missing.wait() == 1
         assert "no calibration at" in missing.output
+
+
+def test_what_a_killed_driver_held_comes_down_slowly_where_the_next_one_is_refused(
+    start_node: Callable[..., NodeProcess], tmp_path: Path
+) -> None:
+    with EmulatedBus(tmp_path / "servos", SPEC) as servos:
+        killed = start_driver(start_node, {"port": str(servos.path), **PATIENCE})
+        killed.process.kill()
+        killed.process.wait()
+        file = calibration(1.0, tmp_path / "hand.yaml")
+        driver = start_node(MODULE, {"port": str(servos.path), **PATIENCE, "calibration": file, "release_s": 2.0})
+        servo, shares = servos.servo(10), set()
+
+        def ended() -> bool:
+            shares.add(servo.get("goal_pwm") / servo.get("pwm_limit") if servo.get("torque_enable") else 0.0)
+            return driver.process.poll() is not None
+
+        until(ended, "the driver is refused")
+        assert driver.wait() == 1 and "outside of the travel" in driver.output
+        assert servo.get("torque_enable") == 0
+        assert any(0.2 < share < 0.8 for share in shares), shares

@@ -13,6 +13,7 @@ from vmail_nodes.driver_torque import Torque, state_of
 OBEYS = Decision(None, False, Reason.OK, "")
 LATE = Decision(None, True, Reason.COMMAND_TOO_OLD, "no command for 0.4 s")
 SILENT = Decision(None, True, Reason.BUS_SILENT, "joints unknown")
+STOPPED = Decision(None, True, Reason.ESTOP, "emergency stop")
 SHUT = Decision(None, True, Reason.HARDWARE_ERROR, "servo 21 reports overload")
 ON, OFF = Torque(may_be_on=True, wanted=True), Torque()
 REFUSED = Torque(wanted=True, refusal="servo 10 stands outside. ")
@@ -41,6 +42,14 @@ REFUSED = Torque(wanted=True, refusal="servo 10 stands outside. ")
             diagnostics.ERROR,
             "hardware_error",
             "without torque: servo 21 .* servo 10 stands outside. `~/reset_guard` restarts servos that have shut down",
+        ),
+        (
+            OFF,
+            STOPPED,
+            Reason.ESTOP,
+            diagnostics.ERROR,
+            "estop",
+            "without torque: emergency stop; to go on, `~/reset_guard`$",
         ),
         (
             Torque(may_be_on=True, wanted=True, refusal="servo 10 stands outside. "),

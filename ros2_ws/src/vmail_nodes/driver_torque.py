@@ -48,9 +48,10 @@ def state_of(
         again = f"{how_to_call('~/torque false')}, or cut the servos' power"
         detail = f"to let go: {torque.refusal}It could not be switched off everywhere; {again}"
         return diagnostics.ERROR, "torque_may_be_on", detail
-    if torque.wanted and not torque.may_be_on and latched is not None:
-        detail = f"without torque: {decision.detail}. {torque.refusal}{reset} restarts servos that have shut down"
-        return diagnostics.ERROR, str(latched), detail
+    if latched is not None and not torque.may_be_on:  # goes first: whoever commands by itself ends with it
+        restart = f". {torque.refusal}{reset} restarts servos that have shut down"
+        then = restart if torque.wanted else f"{diagnostics.GO_ON}{reset}"
+        return diagnostics.ERROR, str(latched), f"without torque: {decision.detail}{then}"
     if not torque.may_be_on:
         switch = f"{how_to_call('~/torque true')} switches it on"
         return diagnostics.WARN, "torque_off", f"without torque: {torque.refusal}Commands are ignored; {switch}"

@@ -46,10 +46,10 @@ from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, GOALS, SENSOR_PUBLISHER
 from vmail_nodes.realtime import LATENCY_DEVICE, keep_awake
 
 NS = 1e-9
-# Of holds that are no error: nobody has commanded yet, as after every start, or nobody does any more.
 READ_ATTEMPTS = 5
 REBOOT_S = 0.5  # a servo is back after 0.3 s
 HOLD_WRITES = 3  # nobody acknowledges one: where it got lost, joints would go on to their last goals
+INACTIVE = "the driver is not active"
 # Servos that need their torque switched on anew.
 SHUT_DOWN = frozenset({Reason.HARDWARE_ERROR, Reason.TORQUE_LOST, Reason.SERVO_WATCHDOG})
 
@@ -72,6 +72,7 @@ class DynamixelDriver(ManagedNode):
         self._blind = False  # the guard holds without knowing where the joints are
         self._emergency = False  # stopped, and not reset since: no transition of this node ends that
         self._silence = ""  # what the last failed read said
+        self._loss = ""  # why the port was lost last
         self._ticks = self._silent_reads = self._limited = 0
         self._endpoints: list[Service | Subscription | Timer] = []
         # At all times, also while the node is not active: nobody presses it twice.
@@ -190,9 +191,9 @@ class DynamixelDriver(ManagedNode):
                 self._set_torque(False)
             except BusError as error:
                 self.get_logger().warning(f"{error}; trying again")
-                self._close()
+                self._close_at_once()
                 return
-        self._diagnostics.report(diagnostics.OK, "torque_off", "torque is off, the driver is not active")
+        self._diagnostics.report(diagnostics.OK, "torque_off", f"torque is off, {INACTIVE}")
 
     def cleanup(self) -> None:
         """Make sure that torque is off, and close the port."""
@@ -202,6 +203,13 @@ class DynamixelDriver(ManagedNode):
         self._end_endpoints()
 
     def _close(self) -> None:
+        """Close the port. A driver that was never active lets go gradually, too, of what one that was killed held."""
+        if self._torque.may_be_on and self._bus.is_open:
+            with contextlib.suppress(BusError):  # then at once
+                self._bus.release(self._release)
+        self._close_at_once()
+
+    def _close_at_once(self) -> None:
         """Switch torque off with patience, also on a port that was lost, and close it. If it fails, call it again."""
         try:
             self._bus.close()
@@ -349,7 +357,8 @@ class DynamixelDriver(ManagedNode):
         self._next_attempt = time.monotonic() + self._reopen_period
         self._state = self._held = None
         self._guard.check(None, None, time.time())  # lets it forget goals that may be far away by the time of a reopen
-        self._diagnostics.report(diagnostics.ERROR, "bus_lost", f"{error}; trying to open it again")
+        self._loss = f"{error}; trying to open it again"
+        self._diagnostics.report(diagnostics.ERROR, "bus_lost", self._loss)
 
     def _try_reopen(self) -> None:
         """Open a lost port again and hold where the joints are now; old goals may be far away."""
@@ -397,13 +406,15 @@ class DynamixelDriver(ManagedNode):
         if not self._endpoints:
             response.success = not self._torque.may_be_on
             if self._torque.may_be_on:
-                response.message = "the driver is not active, and torque may still be on: cut the servos' power"
+                response.message = f"{INACTIVE}, and torque may still be on: cut the servos' power"
             else:
                 until = self.how_to_call("~/reset_guard")
-                response.message = f"the driver is not active; when it is, it holds until {until}"
+                response.message = f"{INACTIVE}; when it is, it holds until {until}"
             return response
         self._guard.estop()
         self._tick()
+        if self._next_attempt is not None:  # told all the same: whoever commands by itself ends with it
+            self._diagnostics.report(diagnostics.ERROR, str(Reason.ESTOP), f"stopped, and {self._loss}")
         response.success = self._held is Reason.ESTOP or not self._torque.may_be_on
         if response.success:
             response.message = f"holding; to go on, {self.how_to_call('~/reset_guard')}"
@@ -424,6 +435,8 @@ class DynamixelDriver(ManagedNode):
         self._guard.reset()
         self._held = None
         self._tick()  # whoever hears the answer may begin: nothing may still tell of what was latched
+        if self._next_attempt is not None:
+            self._diagnostics.report(diagnostics.ERROR, "bus_lost", self._loss)
         again = self._guard.latched
         response.success = again is None
         response.message = f"cleared {latched}{revived}" if latched else "nothing was latched"

@@ -139,6 +139,7 @@ class ManagedNode(LifecycleNode):
             while endpoints:
                 endpoint = endpoints.pop()
                 if isinstance(endpoint, Service):
+                    _drop_questions(endpoint)
                     self.destroy_service(endpoint)
                 elif isinstance(endpoint, Subscription):
                     self.destroy_subscription(endpoint)
@@ -216,6 +217,15 @@ class ManagedNode(LifecycleNode):
         if undo is not None:
             self._guarded(undo, f"undo the attempt to {name}")
         return result
+
+
+def _drop_questions(service: Service) -> None:
+    """Have what is asked of a service in its last moment come to nothing.
+
+    rclpy would still hand it to the node, which is not active any more, and then fail to send the answer.
+    """
+    service.callback = lambda request, response: response
+    service.send_response = lambda response, header: None  # type: ignore[method-assign]
 
 
 def keep_what_is_loaded() -> None:

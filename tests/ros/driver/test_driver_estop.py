@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from driver_bench import SPEC, Commander, change_state, goals, torque, wait_ticks
 from lifecycle_msgs.msg import Transition
 from ros_harness import Collected, NodeProcess, Ros, until
@@ -15,6 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from vmail_hardware.emulator import EmulatedBus
 from vmail_hardware.emulator.chain import SYNC_WRITE
 from vmail_hardware.emulator.packets import Instruction
+from vmail_nodes.qos import DIAGNOSTICS
 
 pytestmark = pytest.mark.xdist_group("driver")  # its tests share processes
 
@@ -97,8 +99,32 @@ def test_an_emergency_stop_that_no_servo_hears_is_no_success(
     for _ in range(2):
         answer = ros.call(Trigger, "dynamixel_driver/estop")
         assert not answer.success and "cut their power" in answer.message
-    back_ns, bus.faults.unplugged = time.time_ns(), False
-    ros.wait_reason("dynamixel_driver", "estop", since_ns=back_ns)
+    bus.faults.unplugged = False
+    told = ros.collect(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+    told.wait_until(lambda message: any("holding: emergency stop" in status.message for status in message.status))
+
+
+def test_an_emergency_stop_is_told_of_while_the_port_is_away(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+    bus.faults.unplugged = True
+    ros.wait_reason("dynamixel_driver", "bus_lost")
+    asked_ns = time.time_ns()
+    ros.call(Trigger, "dynamixel_driver/estop")
+    assert "trying to open it again" in ros.wait_reason("dynamixel_driver", "estop", since_ns=asked_ns).message
+    asked_ns = time.time_ns()
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    ros.wait_reason("dynamixel_driver", "bus_lost", since_ns=asked_ns)
+    bus.faults.unplugged = False
+    ros.wait_reason("dynamixel_driver", "no_command_yet")
+
+
+def test_an_emergency_stop_of_a_limp_hand_is_told_of(ros: Ros, bus: EmulatedBus, driver: NodeProcess) -> None:
+    assert ros.call(SetBool, "dynamixel_driver/torque", SetBool.Request(data=False)).success
+    ros.wait_reason("dynamixel_driver", "torque_off")
+    assert ros.call(Trigger, "dynamixel_driver/estop").success
+    assert "without torque" in ros.wait_reason("dynamixel_driver", "estop").message
+    reset_ns = time.time_ns()
+    assert ros.call(Trigger, "dynamixel_driver/reset_guard").success
+    ros.wait_reason("dynamixel_driver", "torque_off", since_ns=reset_ns)
 
 
 def test_a_reset_after_an_emergency_stop_gives_a_servo_its_torque_again(

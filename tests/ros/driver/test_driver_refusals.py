@@ -92,7 +92,7 @@ def test_torque_that_was_not_wanted_any_more_goes_once_the_port_is_back_whatever
     assert not ask_torque(ros, False).success
     bus.faults.hardware_errors = {21: 0x04}
     bus.faults.unplugged = False
-    ros.wait_reason("dynamixel_driver", "torque_off")
+    assert "without torque: servo 21" in ros.wait_reason("dynamixel_driver", "hardware_error").message
     assert torque(bus) == [0] * SPEC.action_size
     bus.faults.hardware_errors = {}
     assert "restarted servo 21" in ros.call(Trigger, "dynamixel_driver/reset_guard").message
