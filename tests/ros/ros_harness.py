@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_parameter_events
 
 from vmail_nodes.diagnostics import reason_of
-from vmail_nodes.leaving import SETTLE_BUSY_S, settle
+from vmail_nodes.leaving import SETTLE_BUSY_S, ending_in_time, settle
 from vmail_nodes.messages import NS_PER_S, ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
@@ -132,8 +132,9 @@ class Ros:
         self._thread.join(5.0)
         self._executor.shutdown()
         settle()
-        self.node.destroy_node()
-        self._context.try_shutdown()
+        with ending_in_time(START_TIMEOUT_S):  # a run that names the test where ROS locked up, not one without end
+            self.node.destroy_node()
+            self._context.try_shutdown()
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile) -> Collected:
         """Subscribe and collect. Whoever must not publish unheard has to be met (`meet`) after this."""

@@ -29,14 +29,14 @@ def settling_time() -> float:
 
 
 @contextlib.contextmanager
-def ending_in_time() -> Iterator[None]:
-    """Let SIGALRM end the process where the block takes longer than `LEAVE_S`. Main thread only.
+def ending_in_time(seconds: float | None = None) -> Iterator[None]:
+    """Let SIGALRM end the process where the block takes longer, by default than `LEAVE_S`. Main thread only.
 
     For what is left once devices are safe: ROS may lock up there for good (see `settle`), with Python's own lock held,
     so that no handler, thread or other signal than SIGKILL would be heeded.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
+    signal.setitimer(signal.ITIMER_REAL, LEAVE_S if seconds is None else seconds)
     try:
         yield
     finally:
