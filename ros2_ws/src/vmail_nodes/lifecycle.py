@@ -224,6 +224,7 @@ def _drop_questions(service: Service) -> None:
 
     rclpy would still hand it to the node, which is not active any more, and then fail to send the answer.
     """
+    # The executor looks both up by name, on this service, when a question's turn comes; rclpy has no other hook there.
     service.callback = lambda request, response: response
     service.send_response = lambda response, header: None  # type: ignore[method-assign]
 
