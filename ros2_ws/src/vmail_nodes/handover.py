@@ -71,8 +71,8 @@ class Handover:
         now = time.monotonic()
         if self._asked is not None and now - self._asked > ANSWER_S:
             self._asked = self._question = None
+            self._node.get_logger().warning("the policy runner does not answer; taking over without it")
             self._take_over()  # should the policy command all the same, the guard holds the hand
-            return "the policy runner does not answer; taking over without it"
         if self.policy_commands and now - self._heard > QUIET_S:
             self.policy_commands = False
             return "the policy commands no more, see its diagnostics; hand over again to take control"
