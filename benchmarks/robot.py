@@ -48,7 +48,7 @@ from vmail_hardware.joint_state import JointState
 from vmail_nodes.lifecycle import DRIVER_PRIORITY, REALTIME_PRIORITY
 from vmail_nodes.messages import command_message, joint_state_message
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
-from vmail_nodes.realtime import keep_awake, request_realtime
+from vmail_nodes.realtime import keep_awake, keep_memory, request_realtime
 
 MOST_P50_MS, MOST_P99_MS, MOST_CORES = 0.5, 5.0, 0.4
 RATE_HZ, CAMERA_HZ, WIDTH, HEIGHT = 100.0, 30.0, 640, 480
@@ -166,6 +166,7 @@ def film(path: Path) -> int:
     scene = make_physics(3).picture(HEIGHT, WIDTH).astype(np.float32)
     noisy = [np.clip(scene + random.normal(0.0, NOISE, scene.shape), 0, 255).astype(np.uint8) for _ in range(RING)]
     ask_realtime(REALTIME_PRIORITY)
+    keep_memory()
     with FrameServer(path) as server:
         due = time.monotonic()
         while not over:

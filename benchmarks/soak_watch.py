@@ -15,7 +15,7 @@ from soak_faults import ESTOP, KICK, Event
 from vmail.ros_client import RosClient, ServiceRefused
 from vmail_nodes.diagnostics import reason_of, value_of
 from vmail_nodes.qos import SENSOR_RECORDER
-from vmail_nodes.raw_header import stamp_ns as stamp_of
+from vmail_nodes.raw_message import stamp_ns as stamp_of
 
 RECOVERY_S = 30.0
 DRIVER, TWIN = "dynamixel_driver", "twin"

@@ -12,7 +12,8 @@ from ros_harness import NodeProcess
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus
-from vmail_nodes.realtime import LATENCY_DEVICE
+from vmail_nodes import realtime
+from vmail_nodes.realtime import LATENCY_DEVICE, keep_awake, knows_sleep_states
 
 
 def holds_device(node: NodeProcess) -> bool:
@@ -28,4 +29,24 @@ def test_processors_stay_awake_only_where_that_is_wanted(
         driver = start_driver(start_node, {"port": str(bus.path), "reply_timeout_ms": 20.0, "keep_awake": wanted})
         told = f"processors may sleep ({LATENCY_DEVICE}: " in driver.output
         assert holds_device(driver) == (wanted and not told), driver.output
-        assert not (told and (not wanted or os.access(LATENCY_DEVICE, os.W_OK)))
+        assert not (told and (not wanted or (os.access(LATENCY_DEVICE, os.W_OK) and knows_sleep_states())))
+
+
+@pytest.mark.parametrize("driver", ["none\n", None])
+def test_a_machine_that_knows_no_sleep_states_is_not_said_to_be_awake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str | None
+) -> None:
+    file = tmp_path / "current_driver"
+    if driver is not None:
+        file.write_text(driver)
+    monkeypatch.setattr(realtime, "IDLE_DRIVER", file)
+    with pytest.raises(OSError, match="knows no sleep states"):
+        keep_awake()
+
+
+def test_a_machine_that_knows_sleep_states_is_kept_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "current_driver").write_text("intel_idle\n")
+    monkeypatch.setattr(realtime, "IDLE_DRIVER", tmp_path / "current_driver")
+    monkeypatch.setattr(realtime, "LATENCY_DEVICE", tmp_path / "cpu_dma_latency")
+    keep_awake().close()
+    assert (tmp_path / "cpu_dma_latency").read_bytes() == bytes(4)

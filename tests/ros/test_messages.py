@@ -19,7 +19,8 @@ from vmail_nodes.messages import (
     time_from_ns,
     velocities_from_joint_state,
 )
-from vmail_nodes.raw_header import commander, stamp_ns
+from vmail_nodes.raw_message import commander, stamp_ns
+from vmail_nodes.raw_message import pixels as raw_pixels
 
 STAMP = 1_790_000_000_123_456_789
 
@@ -82,3 +83,16 @@ def test_missing_joints_and_wrong_counts_are_named() -> None:
 def test_stamp_and_commander_are_read_from_the_bytes(name: str) -> None:
     data = serialize_message(command_message(["a"], np.zeros(1), STAMP, name))
     assert (stamp_ns(data), commander(data)) == (STAMP, name)
+
+
+@pytest.mark.parametrize("frame_id", ["", "a", "ab", "abc", "camera"])
+@pytest.mark.parametrize("encoding", ["rgb8", "mono8", "bayer_rggb8", "yuv422_yuy2"])
+def test_a_picture_is_found_in_the_bytes(frame_id: str, encoding: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    message = image_from_array(image, STAMP, frame_id)
+    message.encoding = encoding
+    data = serialize_message(message)
+    np.testing.assert_array_equal(raw_pixels(data), image.ravel())
+    for size in (3, 20, 50, len(data) - 1):
+        with pytest.raises(ValueError, match=r"cut off|buffer"):
+            raw_pixels(data[:size])

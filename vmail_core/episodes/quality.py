@@ -62,10 +62,10 @@ class Quality:
 
     def picture(self, stamp_ns: int, pixels: np.ndarray) -> None:
         """A picture's bytes (n,) uint8, in any layout."""
-        now, some = stamp_ns * 1e-9, pixels[::SAMPLED_BYTES]
+        now, some = stamp_ns * 1e-9, np.ascontiguousarray(pixels[::SAMPLED_BYTES])
         self._pictures.append((now, float(some.mean())))
         self._ahead += bool(self._joints) and now - self._joints[-1][0] > 1.0 / self._robot.control_rate_hz
-        checksum = zlib.adler32(some.tobytes())
+        checksum = zlib.adler32(some.data)
         if checksum != self._checksum:
             self._checksum, self._same_since = checksum, now
         self._frozen_s = max(self._frozen_s, now - self._same_since)

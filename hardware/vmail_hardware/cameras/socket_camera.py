@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,15 @@ _ASK_NEXT = b"?"
 _ASK_NEWER = b"!"
 _NONE = _HEADER.pack(_MAGIC, 0, 0, 0)
 _MAX_SIDE = 8192
+_SEND_BUFFER = 1 << 21  # bytes to ask for; the system gives what it allows (net.core.wmem_max)
+
+
+class _Numbered(NamedTuple):
+    """An answer with a picture. Not put together: that would copy the picture once more."""
+
+    number: int
+    header: bytes
+    pixels: bytes
 
 
 class FrameServer:
@@ -39,7 +49,7 @@ class FrameServer:
         """
         self.path = Path(path)
         self._news = threading.Condition()
-        self._newest: tuple[int, bytes] | None = None
+        self._newest: _Numbered | None = None
         self._count = 0
         self._closed = False
         _make_way(self.path)
@@ -62,10 +72,10 @@ class FrameServer:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"a picture is (H, W, 3) uint8, got {image.shape} {image.dtype}")
-        data = _HEADER.pack(_MAGIC, stamp_ns, image.shape[0], image.shape[1]) + image.tobytes()
+        header, pixels = _HEADER.pack(_MAGIC, stamp_ns, image.shape[0], image.shape[1]), image.tobytes()
         with self._news:
             self._count += 1
-            self._newest = (self._count, data)
+            self._newest = _Numbered(self._count, header, pixels)
             self._news.notify_all()
 
     def close(self) -> None:
@@ -94,6 +104,7 @@ class FrameServer:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             with self._news:
                 if self._closed:
                     client.close()
@@ -108,8 +119,12 @@ class FrameServer:
                 newest = self._newer_than(given, wait=question == _ASK_NEXT)
                 if self._closed:
                     return
-                given, data = newest or (given, _NONE)
-                client.sendall(data)
+                if newest is None:
+                    client.sendall(_NONE)
+                    continue
+                given = newest.number
+                client.sendall(newest.header)
+                client.sendall(newest.pixels)
         except OSError:
             return  # the reader left
         finally:
@@ -117,11 +132,11 @@ class FrameServer:
                 self._clients.discard(client)
             client.close()
 
-    def _newer_than(self, given: int, wait: bool) -> tuple[int, bytes] | None:
+    def _newer_than(self, given: int, wait: bool) -> _Numbered | None:
         """The newest picture, if this reader has not had it; else the next one, or None without waiting for it."""
 
         def is_newer() -> bool:
-            return self._newest is not None and self._newest[0] > given
+            return self._newest is not None and self._newest.number > given
 
         with self._news:
             if wait:
@@ -143,7 +158,8 @@ class SocketCamera:
         self.path = Path(path)
         self._asked = False
         self._waited_in_vain = False
-        self._partial = bytearray()
+        self._header = _Due(_HEADER.size)
+        self._pixels: _Due | None = None  # from when the header has told how many there are
         self._socket: socket.socket | None = self._connect(connect_timeout)
 
     def read(self, timeout: float) -> Frame:
@@ -208,27 +224,37 @@ class SocketCamera:
         if not self._asked:
             self._socket.sendall(question)
             self._asked = True
-        magic, stamp_ns, height, width = _HEADER.unpack(self._take(_HEADER.size, deadline))
+        self._receive(self._header, deadline)
+        magic, stamp_ns, height, width = _HEADER.unpack(self._header.data.tobytes())
         if magic != _MAGIC or height > _MAX_SIDE or width > _MAX_SIDE:
             raise CameraLostError(f"{self.path} does not speak the frame protocol; is it another program's socket?")
-        whole = self._take(_HEADER.size + height * width * 3, deadline)
-        self._partial.clear()
-        self._asked = False
-        image = np.frombuffer(whole, np.uint8, offset=_HEADER.size).reshape(height, width, 3)
+        if self._pixels is None:
+            self._pixels = _Due(height * width * 3)
+        self._receive(self._pixels, deadline)
+        image = self._pixels.data.reshape(height, width, 3)
+        image.flags.writeable = False
+        self._header, self._pixels, self._asked = _Due(_HEADER.size), None, False
         return Frame(stamp_ns, image) if image.size else None
 
-    def _take(self, size: int, deadline: float) -> bytes:
-        """The first `size` bytes of the answer, keeping what has come if it is not whole by the deadline."""
+    def _receive(self, part: _Due, deadline: float) -> None:
+        """Receive this part of the answer, keeping what has come if it is not whole by the deadline."""
         assert self._socket is not None
-        while len(self._partial) < size:
+        while len(part.missing):
             ready, _, _ = select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise CameraTimeoutError(f"no new picture from twin camera {self.path} in time; is the twin running?")
-            received = self._socket.recv(size - len(self._partial))
+            received = self._socket.recv_into(part.missing)
             if not received:
                 raise CameraLostError(f"twin camera {self.path} hung up; start the twin again")
-            self._partial += received
-        return bytes(self._partial[:size])
+            part.missing = part.missing[received:]
+
+
+class _Due:
+    """Bytes that are to come, and where those that have not come yet go."""
+
+    def __init__(self, size: int) -> None:
+        self.data = np.empty(size, np.uint8)
+        self.missing = self.data.data
 
 
 def _make_way(path: Path) -> None:

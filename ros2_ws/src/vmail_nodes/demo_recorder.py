@@ -36,7 +36,7 @@ from vmail_nodes.diagnostics import ERROR, OK, WARN, Diagnostics
 from vmail_nodes.lifecycle import ManagedNode, NodeError, run
 from vmail_nodes.prompts import AUTO, SILENT, Prompts
 from vmail_nodes.qos import DIAGNOSTICS, SENSOR_RECORDER
-from vmail_nodes.raw_header import commander, stamp_ns
+from vmail_nodes.raw_message import commander, stamp_ns
 from vmail_nodes.recorder_keys import SERVICES as KEY_SERVICES
 from vmail_nodes.take import DISCARDED, Take, TakeError, TakeSummary, next_take, number_of, set_aside
 from vmail_nodes.take_inputs import Inputs

@@ -140,9 +140,9 @@ class DynamixelDriver(ManagedNode):
         try:
             self._opened.enter_context(keep_awake())
         except OSError as error:
+            advice = ": vmail's udev rules allow to keep them awake" if isinstance(error, PermissionError) else ""
             self.get_logger().warning(
-                f"processors may sleep ({LATENCY_DEVICE}: {error.strerror}), so cycles are less even: vmail's udev "
-                "rules allow to keep them awake"
+                f"processors may sleep ({LATENCY_DEVICE}: {error.strerror}), so cycles are less even{advice}"
             )
 
     def _read_patiently(self) -> np.ndarray:

@@ -24,7 +24,7 @@ from rclpy.timer import Timer
 
 from vmail_nodes.leaving import ending_in_time, settle
 from vmail_nodes.readiness import notify_ready
-from vmail_nodes.realtime import request_realtime
+from vmail_nodes.realtime import keep_memory, request_realtime
 
 # Of nodes between camera and motors. The driver, which waits most of the time, has more: under SCHED_RR an equal does
 # not step aside. Interrupt threads of a realtime kernel have 50.
@@ -249,6 +249,7 @@ def run(node_class: Callable[[], ManagedNode], arguments: list[str] | None = Non
     for number in SIGNALS:
         signal.signal(number, interruption.on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # `vmail up` starts nodes with them blocked
+    keep_memory()
     rclpy.init(args=sys.argv if arguments is None else arguments, signal_handler_options=SignalHandlerOptions.NO)
     node: ManagedNode | None = None
     try:

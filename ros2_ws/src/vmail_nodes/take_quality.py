@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 
 from vmail_core.episodes.quality import Quality, Verdict
 from vmail_core.robot import RobotSpec
 from vmail_nodes.messages import ns_from_time
+from vmail_nodes.raw_message import pixels, stamp_ns
 
 OFF, WARN, REJECT = "off", "warn", "reject"
 
@@ -24,8 +25,7 @@ class TakeGate:
     def picture(self, data: bytes) -> None:
         """A serialised Image."""
         if self._mode != OFF:
-            message = deserialize_message(data, Image)
-            self._quality.picture(ns_from_time(message.header.stamp), np.frombuffer(message.data, np.uint8))
+            self._quality.picture(stamp_ns(data), pixels(data))
 
     def joints(self, data: bytes) -> None:
         """A serialised JointState; of another robot, it is none of this one's."""
