@@ -6,10 +6,11 @@ A cycle reads position, velocity and current of all servos and writes the goals 
 read of ten consecutive bytes a servo and one sync write, in the order in which the driver does it. In the row "plain
 reads" every servo answers by itself. In the row "goals first" the read waits until the servos have taken in what was
 written. In the row "no pause" a cycle begins when the last one ends, with warm caches. The row "an echo" has no servos
-and no SDK: as many bytes each way, answered at once, which is the pseudo-terminal's share. With --awake no processor
-sleeps meanwhile, as with the driver's parameter keep_awake. Beside the bus runs the real camera node with 640x480
-pictures at 30 Hz (rendered once, with a sensor's noise), and the real recorder, which records both. The servos are
-emulated. Exit code 1 when a target is missed.
+and no SDK: as many bytes each way, answered at once, which is the pseudo-terminal's share. In the row "arithmetic"
+numbers are added up and nothing is waited for: where that is late, too, the machine itself is slow at times.
+With --awake no processor sleeps meanwhile, as with the driver's parameter keep_awake. Beside the bus runs the real
+camera node with 640x480 pictures at 30 Hz (rendered once, with a sensor's noise), and the real recorder, which records
+both. The servos are emulated. Exit code 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from vmail_hardware.bus_errors import BusReadError
 from vmail_hardware.cameras import FrameServer
 from vmail_hardware.emulator import run_fake_bus
 from vmail_hardware.joint_state import JointState
-from vmail_nodes.lifecycle import DRIVER_PRIORITY, REALTIME_PRIORITY
+from vmail_nodes.lifecycle import DRIVER_PRIORITY
 from vmail_nodes.messages import command_message, joint_state_message
 from vmail_nodes.qos import COMMANDS, COMMANDS_SENT, SENSOR_PUBLISHER
 from vmail_nodes.realtime import keep_awake, keep_memory, request_realtime
@@ -55,6 +56,7 @@ RATE_HZ, CAMERA_HZ, WIDTH, HEIGHT = 100.0, 30.0, 640, 480
 READY_S = 60.0
 SERVO_PRIORITY = DRIVER_PRIORITY + 1  # real servos wait for no program
 SWING_RAD, SWING_S = 0.1, 2.0
+SUMMANDS = 15000
 NOISE = 2.0  # standard deviation of a pixel, grey levels
 RING = 30  # pictures, again and again
 PACKET_BYTES, ANSWER_START_BYTES, ANSWER_BYTES, READ_BYTES, GOAL_BYTES = 14, 8, 4, 10, 4
@@ -158,14 +160,16 @@ def echo(path: Path) -> int:
 
 
 def film(path: Path) -> int:
-    """In a process of its own: pictures on a socket, until SIGTERM; their stamps go to a file beside it."""
+    """In a process of its own: pictures on a socket, until SIGTERM; their stamps go to a file beside it.
+
+    Without realtime priority: a real camera is no program that keeps others from running.
+    """
     from vmail_sim.dclaw.physics import make_physics
 
     over, stamps, random = list[int](), list[int](), np.random.default_rng(0)
     signal.signal(signal.SIGTERM, lambda number, _: over.append(number))
     scene = make_physics(3).picture(HEIGHT, WIDTH).astype(np.float32)
     noisy = [np.clip(scene + random.normal(0.0, NOISE, scene.shape), 0, 255).astype(np.uint8) for _ in range(RING)]
-    ask_realtime(REALTIME_PRIORITY)
     keep_memory()
     with FrameServer(path) as server:
         due = time.monotonic()
@@ -217,6 +221,20 @@ class EchoLoop(BusLoop):
         while wanted > 0:
             select.select([self._port], [], [])
             wanted -= len(os.read(self._port, 4096))
+
+
+class ArithmeticLoop(BusLoop):
+    """Adds up numbers at 100 Hz, for about as long as a cycle takes. Waits for nothing and shares nothing."""
+
+    def _cycle(self, goals: np.ndarray) -> None:
+        sum(range(SUMMANDS))
+
+
+def arithmetic(spec: RobotSpec, seconds: float) -> dict[str, float]:
+    """What this machine does to a cycle that needs nothing but a processor."""
+    with ArithmeticLoop(None, spec) as loop:
+        time.sleep(seconds)
+    return summary(loop, seconds)
 
 
 def echoed(spec: RobotSpec, seconds: float) -> dict[str, float]:
@@ -318,15 +336,19 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.part:
         return {"emulator": emulate, "camera": film, "echo": echo}[arguments.part[0]](Path(arguments.part[1]))
+    try:
+        awake = keep_awake() if arguments.awake else contextlib.nullcontext()
+    except OSError as error:
+        parser.error(f"--awake: {error.strerror}")
     print(stalls(), flush=True)
-    with keep_awake() if arguments.awake else contextlib.nullcontext():
+    with awake:
         return measure(arguments.seconds)
 
 
 def measure(seconds: float) -> int:
     """Measure all, print, judge."""
     spec = load_robot("dclaw")
-    rows = {"an echo": echoed(spec, seconds)}
+    rows = {"arithmetic": arithmetic(spec, seconds), "an echo": echoed(spec, seconds)}
     rows["bus alone, plain reads"] = alone(spec, seconds, fast=False)
     rows["bus alone, goals first"] = alone(spec, seconds, goals_first=True)
     rows["bus alone, no pause"] = alone(spec, seconds, pause=False)
