@@ -12,7 +12,6 @@ from ros_harness import NodeProcess
 
 from vmail_core.robot import load_robot
 from vmail_hardware.emulator import EmulatedBus
-from vmail_nodes import realtime
 from vmail_nodes.realtime import LATENCY_DEVICE, keep_awake, knows_sleep_states
 
 
@@ -33,20 +32,17 @@ def test_processors_stay_awake_only_where_that_is_wanted(
 
 
 @pytest.mark.parametrize("driver", ["none\n", None])
-def test_a_machine_that_knows_no_sleep_states_is_not_said_to_be_awake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str | None
-) -> None:
+def test_a_machine_that_knows_no_sleep_states_is_not_said_to_be_awake(tmp_path: Path, driver: str | None) -> None:
     file = tmp_path / "current_driver"
     if driver is not None:
         file.write_text(driver)
-    monkeypatch.setattr(realtime, "IDLE_DRIVER", file)
     with pytest.raises(OSError, match="knows no sleep states"):
-        keep_awake()
+        keep_awake(tmp_path / "cpu_dma_latency", file)
+    assert not (tmp_path / "cpu_dma_latency").exists()
 
 
-def test_a_machine_that_knows_sleep_states_is_kept_awake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "current_driver").write_text("intel_idle\n")
-    monkeypatch.setattr(realtime, "IDLE_DRIVER", tmp_path / "current_driver")
-    monkeypatch.setattr(realtime, "LATENCY_DEVICE", tmp_path / "cpu_dma_latency")
-    keep_awake().close()
-    assert (tmp_path / "cpu_dma_latency").read_bytes() == bytes(4)
+def test_a_machine_that_knows_sleep_states_is_kept_awake(tmp_path: Path) -> None:
+    driver, device = tmp_path / "current_driver", tmp_path / "cpu_dma_latency"
+    driver.write_text("intel_idle\n")
+    keep_awake(device, driver).close()
+    assert device.read_bytes() == bytes(4)

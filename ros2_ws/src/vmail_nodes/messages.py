@@ -32,7 +32,7 @@ def image_from_array(pixels: np.ndarray, stamp_ns: int, frame_id: str = "camera"
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="rgb8", step=3 * pixels.shape[1])
     message.header.stamp = time_from_ns(stamp_ns)
     message.header.frame_id = frame_id
-    # Assigning bytes or a numpy array makes rclpy check every element: 104 ms at 640 x 480 against 0.3 ms.
+    # Assigning bytes or a numpy array makes rclpy check every element: 104 ms at 640 x 480 against 0.5 ms.
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(pixels).reshape(-1).data)
     message.data = data

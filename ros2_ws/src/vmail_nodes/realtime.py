@@ -1,4 +1,4 @@
-"""Ask the operating system to run a node's threads before ordinary programs, and at once."""
+"""Ask the operating system to run a node's threads before ordinary programs, at once, and to leave it its memory."""
 
 from __future__ import annotations
 
@@ -63,23 +63,27 @@ def keep_memory() -> None:
             raise OSError(f"mallopt({name}, {value}) is refused: is this glibc?")
 
 
-def keep_awake() -> BinaryIO:
+def keep_awake(device: Path = LATENCY_DEVICE, idle_driver: Path = IDLE_DRIVER) -> BinaryIO:
     """Keep all processors out of their sleep states, until the file that this returns is closed.
 
     They answer at once then, and with warm caches, and take power for nothing meanwhile. Source: the kernel's manual,
     "PM Quality Of Service Interface" and "CPU Idle Time Management".
 
+    Args:
+        device: where the kernel is asked for it.
+        idle_driver: where it names what puts processors to sleep.
+
     Raises:
         OSError: this user may not, or the kernel knows no such device, or no sleep states: in a virtual machine, the
             host decides.
     """
-    if not knows_sleep_states():
+    if not knows_sleep_states(idle_driver):
         raise OSError(errno.EOPNOTSUPP, "the kernel knows no sleep states, as in a virtual machine: its host decides")
-    device = LATENCY_DEVICE.open("wb", buffering=0)
-    device.write((0).to_bytes(4, "little"))  # microseconds that a processor may take to wake up
-    return device
+    held = device.open("wb", buffering=0)
+    held.write((0).to_bytes(4, "little"))  # microseconds that a processor may take to wake up
+    return held
 
 
-def knows_sleep_states() -> bool:
+def knows_sleep_states(idle_driver: Path = IDLE_DRIVER) -> bool:
     """Whether the kernel decides how deep processors sleep, and so can be told not to let them."""
-    return IDLE_DRIVER.is_file() and IDLE_DRIVER.read_text().strip() != "none"
+    return idle_driver.is_file() and idle_driver.read_text().strip() != "none"
