@@ -6,13 +6,13 @@ Make it after the environment has been set (`up.node_environment`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -25,6 +25,7 @@ from vmail_nodes.messages import ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
 CALL_TIMEOUT_S = 10.0
+QUESTION_PERIOD_S = 0.2
 SPIN_S = 0.05  # also how often `check` is called
 
 
@@ -50,6 +51,8 @@ class RosClient:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}
+        self._newest: list[Any] = []  # clients that were, once
+        self._known: set[str] = set()  # services whose nodes know this one
         self.status: dict[str, DiagnosticStatus] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
 
@@ -87,13 +90,56 @@ class RosClient:
 
     def call(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
         """The answer of a service. Raises TimeoutError: it did not appear, or gave none, in so many seconds."""
-        if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, service)
-        client = self._clients[service]
-        self.wait(client.service_is_ready, seconds, lambda: f"service {service} did not appear")
+        self.prepare([(kind, service)], seconds)
+        return self._answer(self._clients[service], request, seconds, f"service {service}")
+
+    def prepare(self, services: Sequence[tuple[type, str]], seconds: float = CALL_TIMEOUT_S) -> None:
+        """Find services, by type and name, and let their nodes find this one; `call` does so, too.
+
+        A node drops its answer to a client that it does not know yet, and has done what it was asked all the same.
+
+        Raises:
+            TimeoutError: one did not appear, or its node did not answer, in so many seconds.
+        """
+        for kind, service in services:
+            if service not in self._clients:
+                self._clients[service] = self.node.create_client(kind, service)
+        for _, service in services:
+            self._find(service, seconds)
+        strangers = {service for _, service in services} - self._known
+        for name in {service.rpartition("/")[0] for service in strangers}:
+            self._meet(name, seconds)
+        self._known |= strangers
+
+    def _find(self, service: str, seconds: float) -> None:
+        self.wait(self._clients[service].service_is_ready, seconds, lambda: f"service {service} did not appear")
+
+    def _meet(self, name: str, seconds: float) -> None:
+        """Wait until a node knows all clients that were made so far.
+
+        DDS announces them in the order in which they were made: a node that answers the newest knows the others. That
+        one asks for no parameter, again and again. Nodes have services for parameters before any of their own; one
+        without them is taken to know.
+        """
+        question = f"{name}/get_parameters"
+        if not self.node.count_services(question):
+            return
+        newest: Any = self.node.create_client(GetParameters, question)
+        self._newest.append(newest)
+        self.wait(newest.service_is_ready, seconds, lambda: f"service {question} did not appear")
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self._answer(newest, GetParameters.Request(), QUESTION_PERIOD_S, f"node {name}")
+                return
+            except TimeoutError as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"node {name} did not answer within {seconds:.0f} s") from error
+
+    def _answer(self, client: Any, request: Any, seconds: float, who: str) -> Any:
         future = client.call_async(request)
         try:
-            self.wait(future.done, seconds, lambda: f"service {service} did not answer")
+            self.wait(future.done, seconds, lambda: f"{who} did not answer")
             return future.result()
         finally:
             client.remove_pending_request(future)

@@ -25,7 +25,9 @@ from vmail_hardware.servo_group import ServoGroup
 from vmail_hardware.torque_on import switch_on
 from vmail_hardware.torque_ramp import ramp, wake
 
-_PRESENT = struct.Struct("<hii")  # present current, velocity, position: 10 bytes from 126
+_HEAD = 2  # of an answer: error byte, id
+_PRESENT = "hii"  # present current, velocity, position, from 126
+_PRESENT_SIZE = 10
 _SUPPLY = struct.Struct("<HB")  # present input voltage, temperature: 3 bytes from 144
 _SUPPLY_OFFSET = 144 - 126
 _WIDE = _SUPPLY_OFFSET + _SUPPLY.size  # bytes of an answer with both
@@ -77,9 +79,12 @@ class DynamixelBus:
         self._ids = spec.servo_ids
         self._link = SdkLink(port, spec.servo_baud, reply_timeout_ms)
         self._servos = ServoGroup(spec, self._link)
-        self._zeros: list[float] = (spec.direction * spec.zero_rad).tolist()  # rad, as a joint's angle
+        self._zero_angles = spec.direction * spec.zero_rad
+        # Lists: goals go joint by joint, for so few numpy takes longer.
+        self._zeros: list[float] = self._zero_angles.tolist()
         self._ticks_per_rad: list[float] = (spec.direction / RAD_PER_TICK).tolist()
         self._units = self._units_of(self._servos.current_unit_ma)
+        self._layouts: dict[int, struct.Struct] = {}
         self._watchdog = round(watchdog_s / WATCHDOG_UNIT_S)
         self._next_health = 0
         self._extra = self._sound_reads = 0
@@ -129,14 +134,14 @@ class DynamixelBus:
             return ""
         return f"Torque is on in {self._servos.names(on)}: cut the servos' power before you touch them" if on else ""
 
-    def _units_of(self, current_unit_ma: np.ndarray) -> list[list[float]]:
-        """mA, rad/s and rad of each joint per unit of its servo's current, velocity and position."""
+    def _units_of(self, current_unit_ma: np.ndarray) -> np.ndarray:
+        """mA, rad/s and rad of each joint per unit of its servo's current, velocity and position: (3, N)."""
         units = np.stack([current_unit_ma, *np.full((2, len(self._ids)), [[RAD_S_PER_UNIT], [RAD_PER_TICK]])])
-        return (self.spec.direction * units).T.tolist()
+        return self.spec.direction * units
 
     def _knows_fast_reads(self) -> bool:
         """Whether all servos do: it depends on their models and firmware, so they are asked, twice."""
-        return any(self._servos.read_fast("present_current", _PRESENT.size) is not None for _ in range(2))
+        return any(self._servos.read_fast("present_current", _PRESENT_SIZE) for _ in range(2))
 
     def reopen(self) -> None:
         """Open again after BusLostError. Torque is left as it is, as are the goals that the servos hold.
@@ -229,48 +234,52 @@ class DynamixelBus:
         """
         asked = time.time()
         wide = supply and (self._extra == 0 or len(self._ids) > _FEW)
-        answers = self._present(_WIDE if wide else _PRESENT.size + self._extra)
-        wide = wide and len(answers[self._ids[0]][1]) == _WIDE
+        answers = self._present(_WIDE if wide else _PRESENT_SIZE + self._extra)
+        wide = wide and len(answers[0]) == _HEAD + _WIDE
         return self._state(answers, asked, wide)
 
-    def _state(self, answers: dict[int, tuple[int, bytes]], asked: float, wide: bool) -> JointState:
+    def _state(self, answers: list[bytes], asked: float, wide: bool) -> JointState:
         """What the answers of all servos tell, `wide` ones of their supply, too."""
-        positions, velocities, currents, alerts = [], [], [], []
-        # Joint by joint: for so few, numpy takes longer.
-        for servo_id, zero, (ma, rad_s, rad) in zip(self._ids, self._zeros, self._units, strict=True):
-            error, data = answers[servo_id]
-            current, velocity, position = _PRESENT.unpack_from(data)
-            positions.append(position * rad - zero)
-            velocities.append(velocity * rad_s)
-            currents.append(current * ma)
-            if error & ALERT_BIT:
-                alerts.append(servo_id)
-        position, velocity, current_ma = np.array((positions, velocities, currents))
+        fields = self._layout(len(answers[0])).unpack(b"".join(answers))
+        errors, numbers = fields[0::4], (fields[1::4], fields[2::4], fields[3::4])
+        current_ma, velocity, position = np.array(numbers, np.float64) * self._units
+        position -= self._zero_angles
+        alerts: tuple[int, ...] = ()
+        if any(errors):
+            alerts = tuple(i for i, error in zip(self._ids, errors, strict=True) if error & ALERT_BIT)
         return JointState(
             position=position,
             velocity=velocity,
             current_ma=current_ma,
             time=asked,
-            alerts=tuple(alerts),
+            alerts=alerts,
             **(self._supply(answers) if wide else {}),
         )
 
-    def _supply(self, answers: dict[int, tuple[int, bytes]]) -> dict[str, np.ndarray]:
-        found = [_SUPPLY.unpack_from(answers[servo_id][1], _SUPPLY_OFFSET) for servo_id in self._ids]
+    def _layout(self, size: int) -> struct.Struct:
+        """Error, current, velocity and position of every servo, in answers of so many bytes."""
+        if size not in self._layouts:
+            rest = size - _HEAD - _PRESENT_SIZE
+            self._layouts[size] = struct.Struct("<" + f"Bx{_PRESENT}{rest}x" * len(self._ids))
+        return self._layouts[size]
+
+    @staticmethod
+    def _supply(answers: list[bytes]) -> dict[str, np.ndarray]:
+        found = [_SUPPLY.unpack_from(answer, _HEAD + _SUPPLY_OFFSET) for answer in answers]
         voltage, temperature = np.array(found, np.float64).T
         return {"voltage_v": voltage * VOLT_PER_UNIT, "temperature_c": temperature}
 
-    def _present(self, length: int) -> dict[int, tuple[int, bytes]]:
-        """(error byte, so many bytes from present current on) of every servo, by id; fewer after a failed fast read."""
+    def _present(self, length: int) -> list[bytes]:
+        """Of every servo: error byte, id, so many bytes from present current on; fewer after a failed fast read."""
         fast = self._fast and not self._plain_reads
         if fast:
             answers = self._servos.read_fast("present_current", length, self._rehearse)
-            if answers is not None:
+            if answers:
                 self._note_sound()
                 return answers
             # Nobody's answer is known then. A plain read tells who is silent, or that only a packet was lost.
             self._note_lost()
-            length = _PRESENT.size + self._extra
+            length = _PRESENT_SIZE + self._extra
         try:
             answers = self._servos.read("present_current", length, after_fast=fast)
         except BusReadError:

@@ -45,8 +45,8 @@ class ServoGroup:
         self._spec = spec
         self._ids = spec.servo_ids
 
-    def read(self, register: str, length: int, after_fast: bool = False) -> dict[int, tuple[int, bytes]]:
-        """(error byte, `length` bytes from that register on) of every servo, by id.
+    def read(self, register: str, length: int, after_fast: bool = False) -> list[bytes]:
+        """Of every servo, in the spec's order: error byte, id, `length` bytes from that register on.
 
         After a fast read that failed, answers are waited for less long.
 
@@ -57,17 +57,15 @@ class ServoGroup:
         missing = [i for i in self._ids if i not in answers or answers[i][0] & ~ALERT_BIT]
         if missing:
             raise self.silent(missing)
-        return answers
+        return [bytes((answers[i][0], i)) + answers[i][1] for i in self._ids]
 
-    def read_fast(
-        self, register: str, length: int, meanwhile: Callable[[], None] | None = None
-    ) -> dict[int, tuple[int, bytes]] | None:
-        """The same from one answer of all servos; None where it did not come whole, or they know no such read.
+    def read_fast(self, register: str, length: int, meanwhile: Callable[[], None] | None = None) -> list[bytes]:
+        """The same from one answer of all servos; nothing where it did not come whole, or they know no such read.
 
         `meanwhile` is called while it is on its way.
         """
         answers = self.link.fast_sync_read(self._ids, self.model[register].address, length, meanwhile)
-        return None if not answers or any(error & ~ALERT_BIT for error, _ in answers.values()) else answers
+        return [] if any([answer[0] & ~ALERT_BIT for answer in answers]) else answers
 
     def values(self, register: str) -> dict[int, int]:
         """The register's value of those servos that answer, by id."""

@@ -152,10 +152,11 @@ def test_parser_skips_what_cannot_be_a_packet() -> None:
 
 
 def test_fast_answer_ends_with_the_checksum_of_all() -> None:
-    whole = fast_status_packet([(1, 0, b"\x01\x02"), (2, 0x80, b"\x03\x04")])
+    whole = fast_status_packet([b"\x00\x01\x01\x02", b"\x80\x02\x03\x04"])
     assert crc16(whole[:-2]) == whole[-2] | whole[-1] << 8
     assert whole[4] == 0xFE
     assert len(whole) == 7 + (whole[5] | whole[6] << 8)
+    assert whole[8:12] == b"\x00\x01\x01\x02" and whole[14:18] == b"\x80\x02\x03\x04"
 
 
 _ACK = status_packet(10, 0)

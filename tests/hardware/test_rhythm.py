@@ -100,6 +100,31 @@ def test_what_was_measured_ahead_is_told_while_it_is_fresh(
     assert shown(chain, spec) == pytest.approx(0.6, abs=0.0008)
 
 
+def test_answers_are_made_ahead_for_the_next_question_alone(
+    chain: ServoChain, plant: MovingPlant, spec: RobotSpec
+) -> None:
+    """Of the registers that the last one asked for, servo by servo: the order is another each time."""
+    for now in (0.5, 0.7):
+        shown(chain, spec)
+        plant.now = now
+        chain.measure_ahead()
+        assert shown(chain, spec) == pytest.approx(now, abs=0.0008)
+    chain.measure_ahead()
+    (speeds,) = {chain.handle(question(spec, 128, 4))[10:14]}  # others than those of the last question
+    assert speeds == bytes(4)
+    shown(chain, spec)
+    chain.measure_ahead()
+    some = question(spec)._replace(parameters=struct.pack("<HH", 126, PRESENT.size) + bytes(spec.servo_ids[::-2]))
+    answer = chain.handle(some)
+    size = PRESENT.size + 4
+    assert answer[9::size] == bytes(spec.servo_ids[::-2])
+    chain.measure_ahead()
+    plant.now = 0.9
+    chain.faults.hardware_errors = {spec.servo_ids[0]: 0x20}
+    assert chain.handle(question(spec))[8] == 0x80, "an error shows at once"
+    assert shown(chain, spec) == pytest.approx(0.9, abs=0.0008)
+
+
 def test_no_longer_after_a_push(spec: RobotSpec) -> None:
     plant = FirstOrderPlant(spec.rest, clock=lambda: 0.0)
     chain = ServoChain(spec, plant, Faults(), clock=lambda: 0.0)

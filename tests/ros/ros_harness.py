@@ -25,6 +25,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_parameter_events
 
@@ -124,6 +125,10 @@ class Ros:
                     self._executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:
             return
+
+    def spin(self, node: Node) -> None:
+        """Spin another node of the test's own, too."""
+        self._executor.add_node(node)
 
     def close(self) -> None:
         """Leave the domain."""

@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 FIND_S = 3.0  # until a running node is found, also on a busy machine
-ANSWER_S = 10.0
 SEARCH_PERIOD_S = 0.05
 SWITCH = ("true", "false")
 TRIGGER, SET_BOOL = "std_srvs/srv/Trigger", "std_srvs/srv/SetBool"
@@ -35,30 +34,23 @@ def call(arguments: argparse.Namespace) -> int:
 
     calls = parse_calls(arguments.words)
     os.environ.update(node_environment())
-    import rclpy
+    from vmail.ros_client import RosClient
 
-    from vmail_nodes.leaving import settle
-
-    rclpy.init()
-    node = rclpy.create_node("vmail_call", enable_rosout=False, start_parameter_services=False)
-    try:
+    with RosClient("vmail_call") as client:
         if not calls:
             time.sleep(1.0)  # for discovery
-            print("\n".join(sorted(_callable(node))) or "no node of vmail is running")
+            print("\n".join(sorted(_callable(client.node))) or "no node of vmail is running")
             return 0
         # Nothing is called before all can be: to reset a guard and then miss whoever was to start is no half of it.
-        prepared = [_prepare(node, service, value) for service, value in calls]
-        for name, client, request in prepared:
-            answer = _call(node, name, client, request)
+        prepared = [_prepare(client.node, service, value) for service, value in calls]
+        client.prepare([(kind, name) for name, kind, _ in prepared])
+        for name, kind, request in prepared:
+            answer = client.call(kind, name, request)
             who = f"{name[1:]}: " if len(calls) > 1 else ""
             print(f"{who}{answer.message}", file=sys.stdout if answer.success else sys.stderr, flush=True)
             if not answer.success:
                 return 1
         return 0
-    finally:
-        settle()
-        node.destroy_node()
-        rclpy.try_shutdown()
 
 
 def parse_calls(words: list[str]) -> list[tuple[str, str | None]]:
@@ -93,8 +85,8 @@ def _find(node: Any, name: str) -> str:
     return known[name]
 
 
-def _prepare(node: Any, service: str, value: str | None) -> tuple[str, Any, Any]:
-    """Name, client and request of a call.
+def _prepare(node: Any, service: str, value: str | None) -> tuple[str, type, Any]:
+    """Name, type and request of a call.
 
     Raises:
         RuntimeError: no running node serves it.
@@ -106,18 +98,4 @@ def _prepare(node: Any, service: str, value: str | None) -> tuple[str, Any, Any]
     switch = _find(node, name) == SET_BOOL
     if switch != (value is not None):
         raise ValueError(f"{name} {'needs' if switch else 'takes no'} true or false")
-    client = node.create_client(SetBool if switch else Trigger, name)
-    if not client.wait_for_service(FIND_S):
-        raise RuntimeError(f"service {name} went away")
-    return name, client, SetBool.Request(data=value == "true") if switch else Trigger.Request()
-
-
-def _call(node: Any, name: str, client: Any, request: Any) -> Any:
-    """The answer. Raises RuntimeError when none comes."""
-    import rclpy
-
-    future = client.call_async(request)
-    rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
-    if not future.done():
-        raise RuntimeError(f"service {name} did not answer within {ANSWER_S:.0f} s")
-    return future.result()
+    return (name, SetBool, SetBool.Request(data=value == "true")) if switch else (name, Trigger, Trigger.Request())

@@ -61,7 +61,8 @@ class ServoChain:
         self._clock = clock
         self._last_heard = clock()
         self._lock = threading.RLock()
-        self._asked_fast: list[tuple[EmulatedServo, int, int]] = []  # by the last fast read
+        self._asked_fast: tuple[list[EmulatedServo], int, int] = [], 0, 0  # by the last fast read
+        self._told_ahead: dict[int, bytes] = {}  # by servo id, of the same registers
         self._hearing: dict[int | None, dict[int, EmulatedServo]] = {}  # by rate, then by id; made when asked for
         self._handlers: dict[int, Callable[[Instruction, dict[int, EmulatedServo]], bytes]] = {
             PING: self._ping,
@@ -125,8 +126,10 @@ class ServoChain:
         with self._lock:
             if self._check is None:
                 self._link.measure_ahead(self._clock())
-            if self._asked_fast:
-                self._fast_answer(self._asked_fast)
+            servos, address, length = self._asked_fast
+            self._told_ahead = {servo.servo_id: servo.told(address, length) for servo in servos}
+            if servos:
+                self._fast_answer(servos, list(self._told_ahead.values()))
 
     def silent_seconds(self) -> float:
         """How long no instruction has come."""
@@ -196,30 +199,27 @@ class ServoChain:
         return answers
 
     def _sync_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
-        return b"".join(self._answer_read(*request) for request in self._sync_requests(instruction, hearing))
+        servos, address, length = _asked_together(instruction, hearing)
+        self._refresh(address, length)
+        return b"".join(self._answer_read(servo, address, length) for servo in servos)
 
     def _fast_sync_read(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
-        requests = self._asked_fast = self._sync_requests(instruction, hearing)
+        before, self._asked_fast = self._asked_fast, _asked_together(instruction, hearing)
+        servos, address, length = self._asked_fast
+        fresh = self._refresh(address, length) and before[1:] == (address, length)
         # Looked for first: a host waits meanwhile.
-        if not requests or (self.faults.loses_answers and any(self._stays_silent(servo) for servo, _, _ in requests)):
+        if not servos or (self.faults.loses_answers and any(self._stays_silent(servo) for servo in servos)):
             return b""  # the answers are one packet: without one part the host gets none
-        return self._fast_answer(requests)
+        ahead = self._told_ahead if fresh else {}
+        told = [ahead.get(servo.servo_id) or servo.told(address, length) for servo in servos]
+        return self._fast_answer(servos, told)
 
-    def _fast_answer(self, requests: list[tuple[EmulatedServo, int, int]]) -> bytes:
-        """The packet with the registers of all these servos."""
-        packet, corrupt = fast_status_packet([servo.told(*registers) for servo, *registers in requests]), False
+    def _fast_answer(self, servos: list[EmulatedServo], told: list[bytes]) -> bytes:
+        """The packet with what all these servos tell."""
+        packet, corrupt = fast_status_packet(told), False
         if self.faults.corrupt_ids:
-            corrupt = not self.faults.corrupt_ids.isdisjoint(servo.servo_id for servo, _, _ in requests)
+            corrupt = not self.faults.corrupt_ids.isdisjoint(servo.servo_id for servo in servos)
         return packet[:-3] + bytes((packet[-3] ^ 0x10,)) + packet[-2:] if corrupt else packet
-
-    def _sync_requests(
-        self, instruction: Instruction, hearing: dict[int, EmulatedServo]
-    ) -> list[tuple[EmulatedServo, int, int]]:
-        if len(instruction.parameters) < 4:
-            return []
-        address, length = struct.unpack_from("<HH", instruction.parameters)
-        self._refresh(address, length)
-        return [(hearing[i], address, length) for i in instruction.parameters[4:] if i in hearing]
 
     def _sync_write(self, instruction: Instruction, hearing: dict[int, EmulatedServo]) -> bytes:
         if len(instruction.parameters) < 4:
@@ -295,13 +295,15 @@ class ServoChain:
         faults.lose_next -= 1
         return True
 
-    def _refresh(self, address: int = 0, length: int = 0xFFFF) -> None:
-        """Measure what these registers show, by default all."""
+    def _refresh(self, address: int = 0, length: int = 0xFFFF) -> bool:
+        """Measure what these registers show, by default all; True where what was measured ahead still holds."""
         now = self._clock()
-        if self._check is not None or not self._link.is_fresh(now, address, address + length):
+        fresh = self._check is None and self._link.is_fresh(now, address, address + length)
+        if not fresh:
             self._link.measure(int(now * 1000.0), address, address + length)
         if self._check is not None:
             self._check.saw(now, self.servos)
+        return fresh
 
     def _show_faults(self) -> None:
         if self.faults.stuck_ids != self._link.stuck_ids:
@@ -320,6 +322,16 @@ def _addressed(instruction: Instruction, hearing: dict[int, EmulatedServo]) -> l
         return list(hearing.values())
     servo = hearing.get(instruction.servo_id)
     return [] if servo is None else [servo]
+
+
+def _asked_together(
+    instruction: Instruction, hearing: dict[int, EmulatedServo]
+) -> tuple[list[EmulatedServo], int, int]:
+    """Whom a sync read asks, in order, with the registers' address and length."""
+    if len(instruction.parameters) < 4:
+        return [], 0, 0
+    address, length = struct.unpack_from("<HH", instruction.parameters)
+    return [hearing[i] for i in instruction.parameters[4:] if i in hearing], address, length
 
 
 def _address_and_data(parameters: bytes) -> tuple[int, bytes]:

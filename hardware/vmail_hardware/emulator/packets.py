@@ -42,13 +42,13 @@ def packet(servo_id: int, code: int, parameters: bytes | bytearray) -> bytes:
     return frame(servo_id, bytes((code,)) + parameters)
 
 
-def fast_status_packet(answers: list[tuple[int, int, bytes]]) -> bytes:
-    """The one answer to a fast sync read: (id, error, data) of every servo, each followed by the checksum so far."""
-    length = 1 + sum([len(data) + 4 for _, _, data in answers])
+def fast_status_packet(told: list[bytes]) -> bytes:
+    """The one answer to a fast sync read: error, id and data of every servo, each followed by the checksum so far."""
+    length = 1 + sum(map(len, told)) + 2 * len(told)
     part, crc = HEADER + bytes((0, BROADCAST_ID, length & 0xFF, length >> 8, STATUS)), 0
     parts = []
-    for servo_id, error, data in answers:
-        part += bytes((error, servo_id)) + data
+    for one in told:
+        part += one
         parts.append(part)
         crc = crc16(part, crc)
         part = crc.to_bytes(2, "little")  # counts for the next one's

@@ -114,10 +114,10 @@ class EmulatedServo:
             return ACCESS_ERROR, b""
         return OK, bytes(self._memory[address : address + length])
 
-    def told(self, address: int, length: int) -> tuple[int, int, bytes]:
-        """What its answer to a read tells: id, error number with the alert bit, data."""
+    def told(self, address: int, length: int) -> bytes:
+        """What its part of the answer to a fast read tells: error number with the alert bit, id, data."""
         error, data = self.read(address, length)
-        return self.servo_id, error | self.alert, data
+        return bytes((error | self.alert, self.servo_id)) + data
 
     def write(self, address: int, data: bytes) -> int:
         """Write whole consecutive registers; return the error number. On any error nothing is written."""
