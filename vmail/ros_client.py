@@ -5,6 +5,7 @@ Make it after the environment has been set (`up.node_environment`).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -25,7 +26,8 @@ from vmail_nodes.messages import ns_from_time
 from vmail_nodes.qos import DIAGNOSTICS
 
 CALL_TIMEOUT_S = 10.0
-QUESTION_PERIOD_S = 0.2
+QUESTION_PERIOD_S = 0.5
+AGAIN_S = 1.0
 SPIN_S = 0.05  # also how often `check` is called
 
 
@@ -51,7 +53,6 @@ class RosClient:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}
-        self._newest: list[Any] = []  # clients that were, once
         self._known: set[str] = set()  # services whose nodes know this one
         self.status: dict[str, DiagnosticStatus] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
@@ -89,9 +90,17 @@ class RosClient:
             raise ServiceRefused(f"{node} refused {name} = {value!r}: {result.reason}")
 
     def call(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
-        """The answer of a service. Raises TimeoutError: it did not appear, or gave none, in so many seconds."""
+        """The answer of a service. Raises as `prepare`, and TimeoutError where it gives none in so many seconds."""
         self.prepare([(kind, service)], seconds)
-        return self._answer(self._clients[service], request, seconds, f"service {service}")
+        return self._ask(self._clients[service], request, seconds, math.inf, f"service {service} did not answer")
+
+    def call_at_once(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
+        """As `call`, for what must not wait and may be done twice: an emergency stop.
+
+        The node is asked before it knows this one, and again every second, since that answer may be lost.
+        """
+        self._find(kind, service, seconds)
+        return self._ask(self._clients[service], request, seconds, AGAIN_S, f"service {service} did not answer")
 
     def prepare(self, services: Sequence[tuple[type, str]], seconds: float = CALL_TIMEOUT_S) -> None:
         """Find services, by type and name, and let their nodes find this one; `call` does so, too.
@@ -99,50 +108,56 @@ class RosClient:
         A node drops its answer to a client that it does not know yet, and has done what it was asked all the same.
 
         Raises:
-            TimeoutError: one did not appear, or its node did not answer, in so many seconds.
+            TimeoutError: one did not appear in so many seconds, or its node did not answer in as many.
         """
         for kind, service in services:
-            if service not in self._clients:
-                self._clients[service] = self.node.create_client(kind, service)
-        for _, service in services:
-            self._find(service, seconds)
+            self._find(kind, service, seconds)
         strangers = {service for _, service in services} - self._known
         for name in {service.rpartition("/")[0] for service in strangers}:
             self._meet(name, seconds)
         self._known |= strangers
 
-    def _find(self, service: str, seconds: float) -> None:
-        self.wait(self._clients[service].service_is_ready, seconds, lambda: f"service {service} did not appear")
+    def _find(self, kind: type, service: str, seconds: float) -> None:
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        if not self._clients[service].service_is_ready():
+            self._known.discard(service)  # whoever serves it next is another
+            self.wait(self._clients[service].service_is_ready, seconds, lambda: f"service {service} did not appear")
 
     def _meet(self, name: str, seconds: float) -> None:
         """Wait until a node knows all clients that were made so far.
 
         DDS announces them in the order in which they were made: a node that answers the newest knows the others. That
-        one asks for no parameter, again and again. Nodes have services for parameters before any of their own; one
-        without them is taken to know.
+        one asks for no parameter, and stays: it would do harm by disappearing (see `settle`). Nodes have services for
+        parameters before any of their own. Where a service is not named after its node, or that has no parameters,
+        nobody can be asked: it is taken to know.
         """
         question = f"{name}/get_parameters"
         if not self.node.count_services(question):
             return
         newest: Any = self.node.create_client(GetParameters, question)
-        self._newest.append(newest)
         self.wait(newest.service_is_ready, seconds, lambda: f"service {question} did not appear")
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self._answer(newest, GetParameters.Request(), QUESTION_PERIOD_S, f"node {name}")
-                return
-            except TimeoutError as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"node {name} did not answer within {seconds:.0f} s") from error
+        trouble = f"node {name} did not answer, and was not asked for anything,"
+        self._ask(newest, GetParameters.Request(), seconds, QUESTION_PERIOD_S, trouble)
 
-    def _answer(self, client: Any, request: Any, seconds: float, who: str) -> Any:
-        future = client.call_async(request)
+    def _ask(self, client: Any, request: Any, seconds: float, again_s: float, trouble: str) -> Any:
+        """The first answer to a question that is put again every `again_s`; it may come late. Raises TimeoutError."""
+        futures = [client.call_async(request)]
+        ask_at = time.monotonic() + again_s
+
+        def answered() -> bool:
+            nonlocal ask_at
+            if time.monotonic() >= ask_at:
+                futures.append(client.call_async(request))
+                ask_at += again_s
+            return any(future.done() for future in futures)
+
         try:
-            self.wait(future.done, seconds, lambda: f"{who} did not answer")
-            return future.result()
+            self.wait(answered, seconds, lambda: trouble)
+            return next(future.result() for future in futures if future.done())
         finally:
-            client.remove_pending_request(future)
+            for future in futures:
+                client.remove_pending_request(future)
 
     def wait(self, condition: Callable[[], bool], seconds: float, trouble: Callable[[], str]) -> None:
         """Listen until the condition holds. Raises TimeoutError with what `trouble` says."""

@@ -79,7 +79,7 @@ class DynamixelBus:
         self._ids = spec.servo_ids
         self._link = SdkLink(port, spec.servo_baud, reply_timeout_ms)
         self._servos = ServoGroup(spec, self._link)
-        self._zero_angles = spec.direction * spec.zero_rad
+        self._zero_angles = spec.direction * spec.zero_rad  # (N,) rad
         # Lists: goals go joint by joint, for so few numpy takes longer.
         self._zeros: list[float] = self._zero_angles.tolist()
         self._ticks_per_rad: list[float] = (spec.direction / RAD_PER_TICK).tolist()

@@ -103,26 +103,34 @@ def test_what_was_measured_ahead_is_told_while_it_is_fresh(
 def test_answers_are_made_ahead_for_the_next_question_alone(
     chain: ServoChain, plant: MovingPlant, spec: RobotSpec
 ) -> None:
-    """Of the registers that the last one asked for, servo by servo: the order is another each time."""
-    for now in (0.5, 0.7):
-        shown(chain, spec)
-        plant.now = now
+    """Of the registers that the last one asked for. Here they are others by then, so that it shows which are told."""
+
+    def asked(servo_ids: tuple[int, ...] = spec.servo_ids, address: int = 126, length: int = PRESENT.size) -> bytes:
+        parameters = struct.pack("<HH", address, length) + bytes(servo_ids)
+        return chain.handle(Instruction(BROADCAST_ID, FAST_SYNC_READ, parameters))
+
+    def prepare() -> bytes:
+        asked()
         chain.measure_ahead()
-        assert shown(chain, spec) == pytest.approx(now, abs=0.0008)
-    chain.measure_ahead()
-    (speeds,) = {chain.handle(question(spec, 128, 4))[10:14]}  # others than those of the last question
-    assert speeds == bytes(4)
-    shown(chain, spec)
-    chain.measure_ahead()
-    some = question(spec)._replace(parameters=struct.pack("<HH", 126, PRESENT.size) + bytes(spec.servo_ids[::-2]))
-    answer = chain.handle(some)
+        for servo in chain.servos:
+            servo.set_bytes(126, bytes((servo.servo_id,)))
+        return asked()
+
+    first = prepare()
+    assert first[10] == 0, "the answer was made before"
+    assert asked()[10] == 0, "a question later, joints are measured anew"
+    prepare()
     size = PRESENT.size + 4
-    assert answer[9::size] == bytes(spec.servo_ids[::-2])
     chain.measure_ahead()
-    plant.now = 0.9
+    backwards = asked(spec.servo_ids[::-2])
+    assert backwards[9::size] == bytes(spec.servo_ids[::-2])
+    asked()
+    chain.measure_ahead()
+    assert len(asked(address=128, length=4)) == 8 + 8 * len(spec.servo_ids), "of other registers"
+    asked()
+    chain.measure_ahead()
     chain.faults.hardware_errors = {spec.servo_ids[0]: 0x20}
-    assert chain.handle(question(spec))[8] == 0x80, "an error shows at once"
-    assert shown(chain, spec) == pytest.approx(0.9, abs=0.0008)
+    assert asked()[8] == 0x80, "an error shows at once"
 
 
 def test_no_longer_after_a_push(spec: RobotSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from ros_harness import Ros
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
-from vmail.ros_client import RosClient
+from vmail.ros_client import QUESTION_PERIOD_S, RosClient
 
 
 def test_an_interrupt_waits_for_the_message_in_hand_and_calls_still_work(ros: Ros) -> None:
@@ -38,8 +39,8 @@ def test_an_interrupt_waits_for_the_message_in_hand_and_calls_still_work(ros: Ro
         assert client.trigger("test_probe/stop") == "stopped"
 
 
-@pytest.mark.parametrize(("answers", "expected"), [(True, ["known?", "start", "start"]), (False, ["start", "start"])])
-def test_a_node_is_asked_for_something_once_it_knows_who_asks(ros: Ros, answers: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_node_is_asked_for_something_once_it_knows_who_asks(ros: Ros, answers: bool) -> None:
     """By its answer of parameters; one that has none is asked at once."""
     asked: list[str] = []
 
@@ -60,16 +61,58 @@ def test_a_node_is_asked_for_something_once_it_knows_who_asks(ros: Ros, answers:
     with RosClient("asks") as client:
         client.trigger("stranger/start")
         client.trigger("stranger/start")
-    assert asked == expected
+    assert asked[-2:] == ["start", "start"]
+    assert set(asked[:-2]) == ({"known?"} if answers else set())
 
 
 def test_a_node_that_does_not_answer_is_asked_for_nothing(ros: Ros) -> None:
     mute = rclpy.create_node("mute", context=ros.node.context)  # which nobody spins
     asked: list[str] = []
     mute.create_service(Trigger, "~/start", lambda _, response: asked.append("start") or response)
-    with RosClient("asks") as client, pytest.raises(TimeoutError, match="node mute did not answer within 1 s"):
+    with (
+        RosClient("asks") as client,
+        pytest.raises(TimeoutError, match="node mute did not answer, and was not asked for anything, within 1 s"),
+    ):
         client.call(Trigger, "mute/start", Trigger.Request(), seconds=1.0)
     ros.spin(mute)
     ros.meet("mute")
     assert asked == []
     mute.destroy_node()
+
+
+def test_a_node_that_is_slow_is_asked_for_something_once(ros: Ros) -> None:
+    """It gives each answer after the next question."""
+    slow = rclpy.create_node("slow", context=ros.node.context, start_parameter_services=False)
+    asked: list[str] = []
+
+    def answer(what: str) -> Callable:
+        def answer_late(_: object, response: object) -> object:
+            time.sleep(1.2 * QUESTION_PERIOD_S)
+            asked.append(what)
+            return response
+
+        return answer_late
+
+    slow.create_service(GetParameters, "~/get_parameters", answer("known?"))
+    slow.create_service(Trigger, "~/start", answer("start"))
+    ros.spin(slow)
+    with RosClient("asks") as client:
+        client.call(Trigger, "slow/start", Trigger.Request(), seconds=5.0)
+    assert asked.count("start") == 1
+
+
+def test_an_emergency_stop_waits_for_nobody_and_is_repeated(ros: Ros) -> None:
+    busy = rclpy.create_node("busy", context=ros.node.context)
+    asked: list[float] = []
+
+    def stop(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        asked.append(time.monotonic())
+        return response
+
+    busy.create_service(Trigger, "~/estop", stop)
+    with RosClient("asks") as client:
+        with pytest.raises(TimeoutError, match="service busy/estop did not answer within 2 s"):
+            client.call_at_once(Trigger, "busy/estop", Trigger.Request(), seconds=2.0)  # nobody spins it
+        ros.spin(busy)
+        client.call_at_once(Trigger, "busy/estop", Trigger.Request())
+        assert len(asked) >= 3, "what was asked before waits in the node, too"

@@ -11,6 +11,7 @@ from typing import Any
 FIND_S = 3.0  # until a running node is found, also on a busy machine
 SEARCH_PERIOD_S = 0.05
 SWITCH = ("true", "false")
+STOP = "/estop"  # waits for nothing, and may be asked for twice
 TRIGGER, SET_BOOL = "std_srvs/srv/Trigger", "std_srvs/srv/SetBool"
 
 
@@ -43,9 +44,10 @@ def call(arguments: argparse.Namespace) -> int:
             return 0
         # Nothing is called before all can be: to reset a guard and then miss whoever was to start is no half of it.
         prepared = [_prepare(client.node, service, value) for service, value in calls]
-        client.prepare([(kind, name) for name, kind, _ in prepared])
+        if not any(name.endswith(STOP) for name, _, _ in prepared):
+            client.prepare([(kind, name) for name, kind, _ in prepared])
         for name, kind, request in prepared:
-            answer = client.call(kind, name, request)
+            answer = (client.call_at_once if name.endswith(STOP) else client.call)(kind, name, request)
             who = f"{name[1:]}: " if len(calls) > 1 else ""
             print(f"{who}{answer.message}", file=sys.stdout if answer.success else sys.stderr, flush=True)
             if not answer.success:

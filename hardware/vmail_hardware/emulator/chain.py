@@ -62,7 +62,7 @@ class ServoChain:
         self._last_heard = clock()
         self._lock = threading.RLock()
         self._asked_fast: tuple[list[EmulatedServo], int, int] = [], 0, 0  # by the last fast read
-        self._told_ahead: dict[int, bytes] = {}  # by servo id, of the same registers
+        self._told_ahead: dict[int, bytes] = {}  # what servos tell of those registers, by id
         self._hearing: dict[int | None, dict[int, EmulatedServo]] = {}  # by rate, then by id; made when asked for
         self._handlers: dict[int, Callable[[Instruction, dict[int, EmulatedServo]], bytes]] = {
             PING: self._ping,
@@ -121,7 +121,9 @@ class ServoChain:
         """Measure what a host is about to ask for, so that it need not wait for that.
 
         The last fast read is answered once more, for nobody: a processor that has just gone through it does it again in
-        half the time. Where all that is written is checked, everything is measured at each question all the same.
+        half the time. What each servo told there it tells the next question, too, if that is for the same registers and
+        comes while the measurement is fresh. Where all that is written is checked, everything is measured at each
+        question all the same.
         """
         with self._lock:
             if self._check is None:
