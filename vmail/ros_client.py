@@ -92,7 +92,7 @@ class RosClient:
     def call(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
         """The answer of a service. Raises as `prepare`, and TimeoutError where it gives none in so many seconds."""
         self.prepare([(kind, service)], seconds)
-        return self._ask(self._clients[service], request, seconds, math.inf, f"service {service} did not answer")
+        return self._answer_of(self._clients[service], request, seconds, math.inf, f"service {service} did not answer")
 
     def call_at_once(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
         """As `call`, for what must not wait and may be done twice: an emergency stop.
@@ -100,7 +100,7 @@ class RosClient:
         The node is asked before it knows this one, and again every second, since that answer may be lost.
         """
         self._find(kind, service, seconds)
-        return self._ask(self._clients[service], request, seconds, AGAIN_S, f"service {service} did not answer")
+        return self._answer_of(self._clients[service], request, seconds, AGAIN_S, f"service {service} did not answer")
 
     def prepare(self, services: Sequence[tuple[type, str]], seconds: float = CALL_TIMEOUT_S) -> None:
         """Find services, by type and name, and let their nodes find this one; `call` does so, too.
@@ -138,9 +138,9 @@ class RosClient:
         newest: Any = self.node.create_client(GetParameters, question)
         self.wait(newest.service_is_ready, seconds, lambda: f"service {question} did not appear")
         trouble = f"node {name} did not answer, and was not asked for anything,"
-        self._ask(newest, GetParameters.Request(), seconds, QUESTION_PERIOD_S, trouble)
+        self._answer_of(newest, GetParameters.Request(), seconds, QUESTION_PERIOD_S, trouble)
 
-    def _ask(self, client: Any, request: Any, seconds: float, again_s: float, trouble: str) -> Any:
+    def _answer_of(self, client: Any, request: Any, seconds: float, again_s: float, trouble: str) -> Any:
         """The first answer to a question that is put again every `again_s`; it may come late. Raises TimeoutError."""
         futures = [client.call_async(request)]
         ask_at = time.monotonic() + again_s
