@@ -26,6 +26,7 @@ lint: setup  ## ruff, mypy and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks
 	$(BIN)/lint-imports --no-logo
 
 test: lint  ## everything that lint checks, and every test

@@ -177,6 +177,7 @@ def main() -> int:
                 if results.find(key):
                     continue
                 print(", ".join(f"{name} {value}" for name, value in key.items()), flush=True)
+                made: dict[str, Any] | None
                 if method == "pixel_cloning":
                     made = train_pixels(demos[:count], seed)
                 else:

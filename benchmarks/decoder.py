@@ -17,6 +17,7 @@ from torch import Tensor
 from vmail_core.learners.acting import new_model
 from vmail_core.learners.config import load_config
 from vmail_core.learners.device import choose_device
+from vmail_core.models.vision import Decoder
 
 
 def main() -> int:
@@ -31,7 +32,10 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
     model = new_model(load_config(arguments.preset), 6, 0).to(device)
-    decoder, feature = model.decoder, torch.randn(arguments.pictures, model.feature_size, device=device)
+    decoder = model.decoder
+    if not isinstance(decoder, Decoder):
+        parser.error(f"{arguments.preset} has another decoder: choose a preset with model.vision=dreamer")
+    feature = torch.randn(arguments.pictures, model.feature_size, device=device)
 
     def plain(feature: Tensor) -> Tensor:
         return decoder.convolutions(decoder.embed(feature)[:, :, None, None])

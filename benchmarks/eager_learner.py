@@ -66,7 +66,8 @@ class EagerVMAIL:
             self.learn_from(pixels[:, part], actions[:, part], None if joints is None else joints[:, part])
             for part in parts
         ]
-        self._step("model", sum(loss for loss, _ in passes) / len(passes))
+        (demo_loss, _), (practice_loss, _) = passes
+        self._step("model", (demo_loss + practice_loss) / 2)
         demo, practice = (states.detach() for _, states in passes)
         self.learn_behaviour(demo, practice, actions, demo_count)
 
@@ -105,8 +106,8 @@ class EagerVMAIL:
         share, kl = self.config.model.kl_balance, Gaussian(0, 0.0).kl
         if share is None:
             return kl(*belief, *prior)
-        fixed_belief, fixed_prior = tuple(x.detach() for x in belief), tuple(x.detach() for x in prior)
-        return share * kl(*fixed_belief, *prior) + (1.0 - share) * kl(*belief, *fixed_prior)
+        to_prior = kl(belief[0].detach(), belief[1].detach(), *prior)
+        return share * to_prior + (1.0 - share) * kl(*belief, prior[0].detach(), prior[1].detach())
 
     def learn_behaviour(self, demo: Tensor, practice: Tensor, actions: Tensor, demo_count: int) -> None:
         """Eq. 6 and Eq. 8."""

@@ -11,6 +11,7 @@ seconds. Writes the JSON file and a table beside it.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def main() -> int:
         for policy in POLICIES:
             of = {"task": task, "policy": policy}
             made_by = {"simulator": simulator(task), "expert": fingerprint(task) if policy == EXPERT else None}
-            study.change(lambda known, of=of, made_by=made_by: forget_others(known, of, made_by))
+            study.change(functools.partial(forget_others, of=of, made_by=made_by))
             for seed in range(FIRST_SEED, FIRST_SEED + arguments.episodes):
                 key = {**of, **made_by, "seed": seed}
                 if study.find(key):

@@ -12,93 +12,56 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import JointState
 from stalls import stalls
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
-from vmail.graph import load_graph
-from vmail.up import Graph, node_environment
+from vmail.demo.running_graph import running
+from vmail.ros_client import RosClient
+from vmail_nodes.messages import latency_ns, ns_from_time
+from vmail_nodes.qos import COMMANDS_SENT, SENSOR_RECORDER
 
+LOG = Path(tempfile.gettempdir()) / "vmail-latency.log"
 TARGET_P99_MS = 20.0
 START_TIMEOUT_S = 90.0
 IN_FLIGHT_NS = 300_000_000  # the command of a frame this new may still be on its way when the measurement ends
 
 
-class Probe:
-    """Listens to frames and sent commands, in this process."""
+class Probe(RosClient):
+    """Listens to frames and sent commands."""
 
-    def __init__(self) -> None:
-        """Join ROS; the environment must be set by now."""
-        import rclpy
-        from sensor_msgs.msg import JointState
-        from trajectory_msgs.msg import JointTrajectory
-
-        from vmail_nodes.qos import COMMANDS_SENT, SENSOR_RECORDER
-
-        rclpy.init()
-        self.node = rclpy.create_node("latency_probe")
+    def __init__(self, check: Callable[[], None]) -> None:
+        """Join ROS; the environment must be set by now. `check` raises when the graph is broken."""
+        super().__init__("latency_probe", check)
         self.frames: list[int] = []
         self.latency_ns: dict[int, int] = {}
         # The twin's state has the stamp of each camera frame, and comes whether or not the camera node keeps up.
         self.node.create_subscription(JointState, "twin/state", self._on_frame, SENSOR_RECORDER)
         self.node.create_subscription(JointTrajectory, "joint_commands_sent", self._on_sent, COMMANDS_SENT)
 
-    def _on_frame(self, message: Any) -> None:
-        from vmail_nodes.messages import ns_from_time
-
+    def _on_frame(self, message: JointState) -> None:
         self.frames.append(ns_from_time(message.header.stamp))
 
-    def _on_sent(self, message: Any) -> None:
-        from vmail_nodes.messages import latency_ns, ns_from_time
-
+    def _on_sent(self, message: JointTrajectory) -> None:
         self.latency_ns[ns_from_time(message.header.stamp)] = latency_ns(message)
-
-    def spin(self, seconds: float) -> None:
-        """Listen for so long."""
-        import rclpy
-
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            rclpy.spin_once(self.node, timeout_sec=left)
-
-    def call(self, name: str) -> None:
-        """Call a Trigger service that may not be there yet."""
-        import rclpy
-        from std_srvs.srv import Trigger
-
-        client = self.node.create_client(Trigger, name)
-        if not client.wait_for_service(START_TIMEOUT_S):
-            raise TimeoutError(f"{name} did not appear in {START_TIMEOUT_S:.0f} s; see the nodes' output above")
-        future = client.call_async(Trigger.Request())
-        rclpy.spin_until_future_complete(self.node, future, timeout_sec=START_TIMEOUT_S)
-        if future.result() is None or not future.result().success:
-            raise RuntimeError(f"{name} failed: {future.result()}")
 
 
 def measure(bundle: Path, seconds: float) -> dict[str, float]:
     """Run the graph and return latencies in ms, and ticks seen and missed."""
-    with tempfile.TemporaryDirectory(prefix="vmail-") as folder:
-        os.environ.update(node_environment())
-        graph = Graph(load_graph("policy_runner", {"sim": "true", "bundle": str(bundle)}, Path(folder)), Path(folder))
-        graph.start()
-        try:
-            probe = Probe()
-            probe.call("twin/reset")
-            probe.call("policy_runner/start")
-            begin = time.monotonic()
-            while not probe.latency_ns:
-                probe.spin(0.1)
-                if graph.ended() is not None or time.monotonic() - begin > START_TIMEOUT_S:
-                    raise RuntimeError("the graph gave no command; see the nodes' output above")
-            probe.spin(seconds)
-        finally:
-            graph.stop()
+    given = {"sim": "true", "bundle": str(bundle)}
+    with running("policy_runner", given, LOG) as graph, Probe(graph.require_alive) as probe:
+        for service in ("twin/reset", "policy_runner/start"):
+            probe.prepare([(Trigger, service)], START_TIMEOUT_S)
+            probe.trigger(service)
+        probe.wait(lambda: bool(probe.latency_ns), START_TIMEOUT_S, lambda: "the graph gave no command")
+        probe.spin(seconds)
     return summarise(probe)
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def in_use(device: torch.device) -> float:
 def over_a_run(preset: str, updates: int, device: torch.device) -> float:
     """Growth of memory from the first quarter of the run to its end, as a share; prints it on the way."""
     # Longer than what is looked at, for a run ends with a video of its policy.
-    changes = {"train.updates": 2 * updates, "train.eval_every": 2 * updates, "policy.warm_start": 0}
+    changes: dict[str, Any] = {"train.updates": 2 * updates, "train.eval_every": 2 * updates, "policy.warm_start": 0}
     changes |= {"train.capacity": 1000, "train.checkpoint_minutes": 1e9, "train.device": device.type}
     config, rng = load_config(preset, changes), np.random.default_rng(0)
     world = Noise(config.model.image_size, 2 * config.train.length)

@@ -29,6 +29,7 @@ import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from processes import cpu_seconds
@@ -63,23 +64,23 @@ PACKET_BYTES, ANSWER_START_BYTES, ANSWER_BYTES, READ_BYTES, GOAL_BYTES = 14, 8, 
 BITS_A_BYTE = 10
 
 
-class BusLoop:
-    """Writes and reads at 100 Hz in a thread, and publishes what the driver would.
+class Loop:
+    """Goes through a cycle at 100 Hz in a thread, and publishes what the driver would of it.
 
     Attributes:
         cycles: ms of each cycle.
         failed: cycles without an answer from every servo.
     """
 
-    def __init__(
-        self, bus: DynamixelBus | None, spec: RobotSpec, goals_first: bool = False, pause: bool = True
-    ) -> None:
-        """On a bus with torque on. Publishes nothing before `publish_to`."""
+    def __init__(self, spec: RobotSpec, pause: bool = True) -> None:
+        """Of a robot's goals. Publishes nothing before `publish_to`."""
         self.cycles: list[float] = []
         self.failed = 0
-        self._bus, self._spec, self._over = bus, spec, threading.Event()
-        self._goals_first, self._period = goals_first, 1.0 / RATE_HZ if pause else 0.0
-        self._states = self._commands = self._sent = None
+        self._spec, self._over = spec, threading.Event()
+        self._period = 1.0 / RATE_HZ if pause else 0.0
+        self._states: Any = None
+        self._commands: Any = None
+        self._sent: Any = None
         self._thread = threading.Thread(target=self._run, name="bus")
 
     def publish_to(self, client: RosClient) -> None:
@@ -88,7 +89,7 @@ class BusLoop:
         self._commands = client.node.create_publisher(JointTrajectory, "joint_commands", COMMANDS)
         self._sent = client.node.create_publisher(JointTrajectory, "joint_commands_sent", COMMANDS_SENT)
 
-    def __enter__(self) -> BusLoop:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -112,7 +113,27 @@ class BusLoop:
             due, tick = max(due + self._period, time.monotonic() - self._period), tick + 1
 
     def _cycle(self, goals: np.ndarray) -> JointState | None:
-        """Read all and write goals; None where not every servo answered."""
+        """What is measured; joints to publish, where it has any."""
+        raise NotImplementedError
+
+    def _publish(self, state: JointState, goals: np.ndarray, command: bool) -> None:
+        names, stamp_ns = self._spec.joint_names, round(1e9 * state.time)
+        self._states.publish(joint_state_message(names, state.position, state.velocity, state.current_ma, stamp_ns))
+        if command:
+            self._commands.publish(command_message(names, goals, stamp_ns))
+            self._sent.publish(command_message(names, goals, stamp_ns))
+
+
+class BusLoop(Loop):
+    """Reads all servos and writes their goals."""
+
+    def __init__(self, bus: DynamixelBus, spec: RobotSpec, goals_first: bool = False, pause: bool = True) -> None:
+        """On a bus with torque on."""
+        super().__init__(spec, pause)
+        self._bus, self._goals_first = bus, goals_first
+
+    def _cycle(self, goals: np.ndarray) -> JointState | None:
+        """None where not every servo answered."""
         state = None
         if self._goals_first:
             self._bus.write_goals(goals)
@@ -123,13 +144,6 @@ class BusLoop:
         if not self._goals_first:
             self._bus.write_goals(goals)
         return state
-
-    def _publish(self, state: JointState, goals: np.ndarray, command: bool) -> None:
-        names, stamp_ns = self._spec.joint_names, round(1e9 * state.time)
-        self._states.publish(joint_state_message(names, state.position, state.velocity, state.current_ma, stamp_ns))
-        if command:
-            self._commands.publish(command_message(names, goals, stamp_ns))
-            self._sent.publish(command_message(names, goals, stamp_ns))
 
 
 def ask_realtime(priority: int) -> None:
@@ -207,12 +221,12 @@ def open_bus(folder: Path, spec: RobotSpec, fast: bool = True) -> Iterator[Dynam
         yield bus
 
 
-class EchoLoop(BusLoop):
+class EchoLoop(Loop):
     """Asks at 100 Hz for the bytes of a cycle, without SDK and servos. Goals would not be answered."""
 
     def __init__(self, port: int, spec: RobotSpec) -> None:
         """Of an open terminal."""
-        super().__init__(None, spec)
+        super().__init__(spec)
         self._port = port
 
     def _cycle(self, goals: np.ndarray) -> None:
@@ -223,7 +237,7 @@ class EchoLoop(BusLoop):
             wanted -= len(os.read(self._port, 4096))
 
 
-class ArithmeticLoop(BusLoop):
+class ArithmeticLoop(Loop):
     """Adds up numbers at 100 Hz, for about as long as a cycle takes. Waits for nothing and shares nothing."""
 
     def _cycle(self, goals: np.ndarray) -> None:
@@ -232,7 +246,7 @@ class ArithmeticLoop(BusLoop):
 
 def arithmetic(spec: RobotSpec, seconds: float) -> dict[str, float]:
     """What this machine does to a cycle that needs nothing but a processor."""
-    with ArithmeticLoop(None, spec) as loop:
+    with ArithmeticLoop(spec) as loop:
         time.sleep(seconds)
     return summary(loop, seconds)
 
@@ -251,7 +265,7 @@ def echoed(spec: RobotSpec, seconds: float) -> dict[str, float]:
         return summary(loop, seconds)
 
 
-def summary(loop: BusLoop, seconds: float) -> dict[str, float]:
+def summary(loop: Loop, seconds: float) -> dict[str, float]:
     """Of the cycles in so many seconds."""
     p50, p99, worst = np.percentile(loop.cycles, [50, 99, 100])
     rate = len(loop.cycles) / seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable, Iterator
 
@@ -55,7 +56,7 @@ def _values(draw: random.Random, ids: tuple[int, ...]) -> dict[str, Callable[[],
         "delay": lambda: draw.choice(("0.003", "0.02", "0.1", "0.3")),
         "spikes": lambda: number(0.005, 0.1),
         "unplug": lambda: "",
-        **{f"camera={way}": lambda way=way: way for way in CAMERA},
+        **{f"camera={way}": functools.partial(str, way) for way in CAMERA},
         "camera_lose": lambda: number(0.1, 0.9),
         "clock": lambda: f"{draw.choice((-1, 1)) * draw.uniform(0.1, 3.0):.3f}",
     }
