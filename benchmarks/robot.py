@@ -69,7 +69,7 @@ class Loop:
 
     Attributes:
         cycles: ms of each cycle.
-        failed: cycles without an answer from every servo.
+        failed: cycles without an answer from every servo, where there are any.
     """
 
     def __init__(self, spec: RobotSpec, pause: bool = True) -> None:

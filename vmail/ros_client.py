@@ -90,67 +90,99 @@ class RosClient:
             raise ServiceRefused(f"{node} refused {name} = {value!r}: {result.reason}")
 
     def call(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
-        """The answer of a service. Raises as `prepare`, and TimeoutError where it gives none in so many seconds."""
-        self.prepare([(kind, service)], seconds)
-        return self._answer_of(self._clients[service], request, seconds, math.inf, f"service {service} did not answer")
+        """The answer of a service, which is asked once its node knows this one (see `prepare`).
 
-    def call_at_once(self, kind: type, service: str, request: Any, seconds: float = CALL_TIMEOUT_S) -> Any:
-        """As `call`, for what must not wait and may be done twice: an emergency stop.
-
-        The node is asked before it knows this one, and again every second, since that answer may be lost.
+        Raises:
+            TimeoutError: as `prepare`, or it gives no answer in so many seconds.
         """
-        self._find(kind, service, seconds)
-        return self._answer_of(self._clients[service], request, seconds, AGAIN_S, f"service {service} did not answer")
+        self.prepare([(kind, service)], seconds)
+        trouble = f"service {service} did not answer"
+        return self._answer_of(self._clients[service], request, seconds, math.inf, trouble)
 
     def prepare(self, services: Sequence[tuple[type, str]], seconds: float = CALL_TIMEOUT_S) -> None:
-        """Find services, by type and name, and let their nodes find this one; `call` does so, too.
+        """Find services, by type and name, and let their nodes find this one, unless they have.
 
         A node drops its answer to a client that it does not know yet, and has done what it was asked all the same.
 
         Raises:
-            TimeoutError: one did not appear in so many seconds, or its node did not answer in as many.
+            TimeoutError: a service did not appear in so many seconds, or its node did not answer in so many more.
         """
         for kind, service in services:
-            self._find(kind, service, seconds)
+            client = self._client(kind, service)
+            self._wait_ready(client, service, seconds)
         strangers = {service for _, service in services} - self._known
         for name in {service.rpartition("/")[0] for service in strangers}:
             self._meet(name, seconds)
         self._known |= strangers
 
-    def _find(self, kind: type, service: str, seconds: float) -> None:
+    def stop(self, services: Sequence[str], find_s: float, seconds: float = CALL_TIMEOUT_S) -> dict[str, Any]:
+        """Call emergency stops (Trigger): their answers by name, of those that answer in so many seconds.
+
+        None waits for another, or until its node knows this one: it is asked as soon as it is found, and again every
+        second, since the answer may be lost. So a node may be stopped once more after this returned. Those that are not
+        found in `find_s` seconds are not waited for.
+        """
+        clients = {service: self._client(Trigger, service) for service in services}
+        began, ask_at = time.monotonic(), dict.fromkeys(clients, -math.inf)
+        asked: list[tuple[str, Any]] = []
+        answers: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            answers.update({service: future.result() for service, future in asked if future.done()})
+            now = time.monotonic()
+            for service in clients.keys() - answers.keys():
+                if now >= ask_at[service] and clients[service].service_is_ready():
+                    asked.append((service, clients[service].call_async(Trigger.Request())))
+                    ask_at[service] = now + AGAIN_S
+            found = {service for service, _ in asked} if now - began > find_s else clients.keys()
+            return not found - answers.keys()
+
+        try:
+            self.wait(is_over, seconds, lambda: "some did not answer")
+        except TimeoutError:
+            return answers
+        finally:
+            for service, future in asked:
+                clients[service].remove_pending_request(future)
+        return answers
+
+    def _client(self, kind: type, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
-        if not self._clients[service].service_is_ready():
-            self._known.discard(service)  # whoever serves it next is another
-            self.wait(self._clients[service].service_is_ready, seconds, lambda: f"service {service} did not appear")
+        return self._clients[service]
+
+    def _wait_ready(self, client: Any, service: str, seconds: float) -> None:
+        self.wait(client.service_is_ready, seconds, lambda: f"service {service} did not appear")
 
     def _meet(self, name: str, seconds: float) -> None:
         """Wait until a node knows all clients that were made so far.
 
         DDS announces them in the order in which they were made: a node that answers the newest knows the others. That
         one asks for no parameter, and stays: it would do harm by disappearing (see `settle`). Nodes have services for
-        parameters before any of their own. Where a service is not named after its node, or that has no parameters,
-        nobody can be asked: it is taken to know.
+        parameters before any of their own. Where there are none of that name, because a service is not named after its
+        node, say, nobody can be asked, and the node is taken to know.
         """
         question = f"{name}/get_parameters"
         if not self.node.count_services(question):
             return
         newest: Any = self.node.create_client(GetParameters, question)
-        self.wait(newest.service_is_ready, seconds, lambda: f"service {question} did not appear")
+        self._wait_ready(newest, question, seconds)
         trouble = f"node {name} did not answer, and was not asked for anything,"
         self._answer_of(newest, GetParameters.Request(), seconds, QUESTION_PERIOD_S, trouble)
 
     def _answer_of(self, client: Any, request: Any, seconds: float, again_s: float, trouble: str) -> Any:
-        """The first answer to a question that is put again every `again_s`; it may come late. Raises TimeoutError."""
+        """An answer to a question that is put again every `again_s`, however late. Raises TimeoutError."""
         futures = [client.call_async(request)]
         ask_at = time.monotonic() + again_s
 
         def answered() -> bool:
             nonlocal ask_at
+            if any(future.done() for future in futures):
+                return True
             if time.monotonic() >= ask_at:
                 futures.append(client.call_async(request))
-                ask_at += again_s
-            return any(future.done() for future in futures)
+                ask_at = time.monotonic() + again_s
+            return False
 
         try:
             self.wait(answered, seconds, lambda: trouble)

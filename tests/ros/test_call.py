@@ -65,6 +65,29 @@ def test_services_are_called_one_after_the_other_until_one_is_refused(services: 
     assert services == ["switch False", "refuse"]
 
 
+def test_an_emergency_stop_goes_first_and_waits_for_nothing(ros: Ros, services: list[str]) -> None:
+    def stop(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        services.append("stop")
+        response.success, response.message = True, "holding"
+        return response
+
+    ros.node.create_service(Trigger, "~/estop", stop)
+    result = call("test_probe/switch", "true", "test_probe/estop", "test_probe/missing")
+    assert result.returncode == 2 and "/test_probe/missing" in result.stderr
+    assert result.stdout.strip() == "test_probe/estop: holding" and set(services) == {"stop"}
+    result = call("nobody/estop", "test_probe/estop")
+    assert result.returncode == 2 and "no running node serves /nobody/estop" in result.stderr
+    assert result.stdout.strip() == "test_probe/estop: holding" and set(services) == {"stop"}
+
+
+def test_a_stop_that_nobody_answers_tells_what_to_do(ros: Ros, capsys: pytest.CaptureFixture[str]) -> None:
+    mute = rclpy.create_node("mute", context=ros.node.context)  # which nobody spins
+    mute.create_service(Trigger, "~/estop", lambda _, response: response)
+    assert cli.main(["call", "mute/estop"]) == 2
+    assert "/mute/estop does not answer: cut the servos' power" in capsys.readouterr().err
+    mute.destroy_node()
+
+
 @pytest.mark.parametrize("second", ["test_probe/missing", "test_probe/switch"])
 def test_nothing_is_called_before_all_can_be(services: list[str], second: str) -> None:
     result = call("test_probe/switch", "true", second)

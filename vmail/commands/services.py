@@ -30,29 +30,40 @@ def register(commands: Any) -> None:
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Call and print the answers; 1 when a node refused, and what comes after that is not called."""
+    """Call and print the answers; 1 when a node refused, and what comes after that is not called.
+
+    Emergency stops come first, in whatever order they are given, and wait for nothing.
+    """
     from vmail.up import node_environment
 
     calls = parse_calls(arguments.words)
     os.environ.update(node_environment())
     from vmail.ros_client import RosClient
 
+    def say(name: str, answer: Any) -> bool:
+        who = f"{name[1:]}: " if len(calls) > 1 else ""
+        print(f"{who}{answer.message}", file=sys.stdout if answer.success else sys.stderr, flush=True)
+        return bool(answer.success)
+
     with RosClient("vmail_call") as client:
         if not calls:
             time.sleep(1.0)  # for discovery
             print("\n".join(sorted(_callable(client.node))) or "no node of vmail is running")
             return 0
-        # Nothing is called before all can be: to reset a guard and then miss whoever was to start is no half of it.
-        prepared = [_prepare(client.node, service, value) for service, value in calls]
-        if not any(name.endswith(STOP) for name, _, _ in prepared):
-            client.prepare([(kind, name) for name, kind, _ in prepared])
-        for name, kind, request in prepared:
-            answer = (client.call_at_once if name.endswith(STOP) else client.call)(kind, name, request)
-            who = f"{name[1:]}: " if len(calls) > 1 else ""
-            print(f"{who}{answer.message}", file=sys.stdout if answer.success else sys.stderr, flush=True)
-            if not answer.success:
-                return 1
-        return 0
+        stops = [_full_name(service) for service, value in calls if service.endswith(STOP) and value is None]
+        stopped = client.stop(stops, FIND_S)
+        done = [say(name, answer) for name, answer in stopped.items()]
+        for name in stops:
+            if name not in stopped:
+                _find(client.node, name, 0.0)
+                raise RuntimeError(f"{name} does not answer: cut the servos' power")
+        if not all(done):
+            return 1
+        # No other is called before all can be: to reset a guard and then miss whoever was to start is no half of it.
+        others = [(service, value) for service, value in calls if _full_name(service) not in stops]
+        prepared = [_prepare(client.node, service, value) for service, value in others]
+        client.prepare([(kind, name) for name, kind, _ in prepared])
+        return 0 if all(say(name, client.call(kind, name, request)) for name, kind, request in prepared) else 1
 
 
 def parse_calls(words: list[str]) -> list[tuple[str, str | None]]:
@@ -77,9 +88,13 @@ def _callable(node: Any) -> dict[str, str]:
     return {name: kind for name, kind in found.items() if kind in (TRIGGER, SET_BOOL) and node.count_services(name) > 0}
 
 
-def _find(node: Any, name: str) -> str:
-    """The type of a service. Raises RuntimeError when no node serves it."""
-    deadline = time.monotonic() + FIND_S
+def _full_name(service: str) -> str:
+    return f"/{service.strip('/')}"
+
+
+def _find(node: Any, name: str, seconds: float = FIND_S) -> str:
+    """The type of a service. Raises RuntimeError when no node serves it within so many seconds."""
+    deadline = time.monotonic() + seconds
     while name not in (known := _callable(node)):
         if time.monotonic() > deadline:
             raise RuntimeError(f"no running node serves {name}; there are: {', '.join(sorted(known)) or 'none'}")
@@ -96,7 +111,7 @@ def _prepare(node: Any, service: str, value: str | None) -> tuple[str, type, Any
     """
     from std_srvs.srv import SetBool, Trigger
 
-    name = f"/{service.strip('/')}"
+    name = _full_name(service)
     switch = _find(node, name) == SET_BOOL
     if switch != (value is not None):
         raise ValueError(f"{name} {'needs' if switch else 'takes no'} true or false")
