@@ -15,6 +15,7 @@ both. The servos are emulated. Exit code 1 when a target is missed.
 
 from __future__ import annotations
 
+import abc
 import argparse
 import contextlib
 import json
@@ -64,7 +65,7 @@ PACKET_BYTES, ANSWER_START_BYTES, ANSWER_BYTES, READ_BYTES, GOAL_BYTES = 14, 8, 
 BITS_A_BYTE = 10
 
 
-class Loop:
+class Loop(abc.ABC):
     """Goes through a cycle at 100 Hz in a thread, and publishes what the driver would of it.
 
     Attributes:
@@ -112,9 +113,9 @@ class Loop:
                 self._publish(state, inside, command=tick % 10 == 0)
             due, tick = max(due + self._period, time.monotonic() - self._period), tick + 1
 
+    @abc.abstractmethod
     def _cycle(self, goals: np.ndarray) -> JointState | None:
-        """What is measured; joints to publish, where it has any."""
-        raise NotImplementedError
+        """What is measured, with goals (N,) rad; the joints to publish, where it reads any."""
 
     def _publish(self, state: JointState, goals: np.ndarray, command: bool) -> None:
         names, stamp_ns = self._spec.joint_names, round(1e9 * state.time)

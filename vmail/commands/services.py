@@ -50,7 +50,9 @@ def call(arguments: argparse.Namespace) -> int:
             time.sleep(1.0)  # for discovery
             print("\n".join(sorted(_callable(client.node))) or "no node of vmail is running")
             return 0
-        stops = [_full_name(service) for service, value in calls if service.endswith(STOP) and value is None]
+        stops = [
+            _full_name(service) for service, value in calls if _full_name(service).endswith(STOP) and value is None
+        ]
         stopped = client.stop(stops, FIND_S)
         done = [say(name, answer) for name, answer in stopped.items()]
         for name in stops:
